@@ -1,0 +1,1 @@
+"""Depth: monocular networks, alignment to keypoints, merging. Pure: arrays and tensors in, arrays and tensors out."""

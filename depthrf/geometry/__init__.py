@@ -1,0 +1,1 @@
+"""Cameras, rigid and similarity transforms, camera paths. Pure: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""File formats: images, depth maps, COLMAP models, transforms.json, video, weights."""

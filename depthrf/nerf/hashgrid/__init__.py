@@ -1,0 +1,1 @@
+"""Multi-resolution hash encoding: one contract, several implementations (see ``contract.py``)."""

@@ -1,0 +1,123 @@
+"""Options dataclasses: declared once, read from TOML tables and command-line flags alike.
+
+Every stage has a frozen ``Options`` dataclass whose fields are made by :func:`option`. The same declaration gives the
+TOML key, the command-line flag, its help text and its part in the stage's fingerprint. This module imports nothing
+heavy, so that ``depthrf --help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from depthrf.errors import UsageError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+    """A field of an options dataclass.
+
+    Args:
+        default: Default value, or a dataclass type for a nested group of options.
+        help: One line for ``--help`` and the documentation.
+        choices: Allowed values of a string option; empty means any.
+        identity: False for options that do not change the result (device, threads); they do not make a stage stale.
+    """
+    metadata = {"help": help, "choices": choices, "identity": identity}
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Makes an options dataclass from a (nested) mapping; unknown keys, wrong types and wrong choices raise.
+
+    Args:
+        cls: The options dataclass.
+        values: Keys to values, as a TOML table gives them.
+        where: What the user knows this table as, for the message, e.g. ``[train] in my.toml``.
+
+    Raises:
+        UsageError: An unknown key (with the nearest known one), a value of the wrong type or outside its choices.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
+            raise UsageError(f"Unknown key {key!r} in {where}; {hint}")
+        chosen[name] = _convert(value, hints[name], fields[name].metadata.get("choices", ()), f"{key!r} in {where}")
+    return cls(**chosen)
+
+
+def _convert(value: Any, hint: Any, choices: tuple[str, ...], where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where} is a group of options, found {value!r}")
+        return build(hint, value, where)
+    optional = isinstance(hint, types.UnionType) and type(None) in hint.__args__
+    if optional:
+        if value is None or value == "":
+            return None
+        (hint,) = (a for a in hint.__args__ if a is not type(None))
+    if hint is Path:
+        return Path(value)
+    if typing.get_origin(hint) is tuple:
+        (item, *_) = hint.__args__
+        items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        return tuple(_convert(v, item, (), where) for v in items)
+    try:
+        converted = _scalar(value, hint)
+    except ValueError:
+        raise UsageError(f"{where} should be {hint.__name__}, found {value!r}") from None
+    if choices and converted not in choices:
+        raise UsageError(f"{where} should be one of {', '.join(choices)}; found {value!r}")
+    return converted
+
+
+def _scalar(value: Any, hint: type) -> Any:
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "yes", "1", "false", "no", "0"):
+            return str(value).lower() in ("true", "yes", "1")
+        raise ValueError
+    if isinstance(value, bool):
+        raise ValueError
+    if hint is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return hint(value)
+
+
+def to_dict(options: Any) -> dict[str, Any]:
+    """Nested plain dict of an options dataclass, ready for JSON: paths as strings, tuples as lists."""
+    return {f.name: _plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
+
+
+def identity(options: Any) -> dict[str, Any]:
+    """As :func:`to_dict`, without the options that do not change the result."""
+    result = {}
+    for f in dataclasses.fields(options):
+        if f.metadata.get("identity", True):
+            value = getattr(options, f.name)
+            result[f.name] = identity(value) if dataclasses.is_dataclass(value) else _plain(value)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,17 @@
+"""Shared fixtures. Tests of real data skip where the data is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def evaluation_data() -> Path:
+    """The folder of real photos and depth (not part of the project)."""
+    root = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (root / "fox").is_dir():
+        pytest.skip("no evaluation data: set DEPTHRF_DATA")
+    return root
