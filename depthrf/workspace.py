@@ -219,11 +219,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a temporary file beside ``path``; synced and renamed onto ``path`` when the block succeeds."""
-    with atomic_path(path) as temporary:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
+    with atomic_path(path) as temporary, open(temporary, mode, encoding=None if "b" in mode else "utf-8") as handle:
+        yield handle
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def fresh_dir(path: Path) -> Path:
@@ -267,7 +266,7 @@ def _jsonable(value: Any) -> Any:
         return str(value)
     if hasattr(value, "tolist"):
         return _jsonable(value.tolist())
-    if isinstance(value, float) and not (value - value == 0):  # nan and inf are not JSON
+    if isinstance(value, float) and value - value != 0:  # nan and inf are not JSON
         return None
     return value
 
@@ -285,7 +284,7 @@ def fingerprint(path: Path) -> str:
     if not path.exists():
         return "absent"
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()  # type: ignore[arg-type,return-value]
+        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def fingerprints(workspace: Workspace, paths: Iterable[Path]) -> dict[str, str]:

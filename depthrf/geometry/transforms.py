@@ -41,7 +41,7 @@ def opengl_of_cam_from_world(cam_from_world: Array) -> Array:
 
 
 def look_at(centre: Array, target: Array, up: Array) -> Array:
-    """``cam_from_world`` of a camera at ``centre`` that looks at ``target`` with ``up`` upwards in the image, (4, 4)."""
+    """``cam_from_world`` of a camera at ``centre`` looking at ``target``, ``up`` pointing up in the image, (4, 4)."""
     forward = (target - centre) / np.linalg.norm(target - centre)
     right = np.cross(forward, up)
     right /= np.linalg.norm(right)
