@@ -1,1 +1,4 @@
-"""Structure from motion: camera poses and sparse points from photos, with pycolmap in a child process."""
+"""Structure from motion for few photos: pycolmap in a child process, a ladder of settings and a check of its models.
+
+Only :mod:`depthrf.sfm._pycolmap` imports pycolmap, and only the child process imports that module.
+"""

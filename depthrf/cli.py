@@ -1,0 +1,341 @@
+"""The command line: flags to options, errors to one message and an exit code. The only file that imports typer."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from depthrf import __version__, console, pipeline
+from depthrf.device import CHOICES, has_cuda_driver
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.nerf.options import LossOptions
+from depthrf.workspace import Workspace, create_workspace, lock, open_workspace
+
+app = typer.Typer(
+    name="depthrf",
+    help="From a handful of ordinary photos to a video that flies through the scene.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+weights_app = typer.Typer(help="Weights of the depth networks: list, fetch, verify, path.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+_LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
+_STEPS = "training steps (default: the preset's)"
+
+PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)]
+WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earlier run.", show_default=False)]
+OutputOpt = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")
+]
+PipelineOpt = Annotated[
+    str | None,
+    typer.Option("--pipeline", help="Preset name or .toml file (default: `default` with a GPU, `cpu` without)."),
+]
+DeviceOpt = Annotated[str, typer.Option("--device", help=f"One of {', '.join(CHOICES)}.")]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
+]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Run stages again even when nothing changed.")]
+
+
+@app.command()
+def reconstruct(
+    photos: PhotosArg,
+    output: OutputOpt = None,
+    preset: PipelineOpt = None,
+    sensor_depth: Annotated[
+        Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
+    ] = None,
+    poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
+    steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
+    path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
+    depth_video: Annotated[bool | None, typer.Option(help="Also render a video of the depth.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of SfM and training.")] = None,
+    device: DeviceOpt = "auto",
+    first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Last stage to run.")] = None,
+    force: ForceOpt = False,
+    settings: SetOpt = None,
+) -> None:
+    """Photos to video: runs all stages; a second run goes on where the first one stopped."""
+    stages = pipeline.select(first, last)
+    changes: dict[str, Any] = {
+        "ingest": {"photos": photos, "sensor_depth": sensor_depth},
+        "sfm": {"poses": poses, "seed": seed},
+        "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
+        "render": {"path": path, "depth_video": depth_video},
+    }
+    _check_folder(photos)
+    plan = _plan(preset, pipeline.merge_tables(_given(changes), pipeline.assignments(settings or [])), device)
+    workspace = create_workspace(output or _default_output(photos), photos)
+    _reconstruct(workspace, plan, stages, force)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the photos and the workspace.")] = Path(
+        "depthrf-demo"
+    ),
+    preset: PipelineOpt = None,
+    steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
+    device: DeviceOpt = "auto",
+    settings: SetOpt = None,
+) -> None:
+    """Renders photos of a room that exists only as formulas, reconstructs them and scores the result."""
+    from depthrf.demo.photos import write_demo
+
+    photos = output / "photos"
+    if not (output / "ground_truth" / "transforms.json").exists():
+        if output.exists() and any(output.iterdir()):
+            raise UsageError(f"{output} already exists and holds no demo. Give a new or empty folder with -o.")
+        console.note(f"rendering the demo room's photos into {photos}")
+        _writable(lambda: write_demo(output), output)
+    changes = pipeline.merge_tables(
+        _given({"ingest": {"photos": photos}, "train": {"optimiser": {"steps": steps}}}),
+        pipeline.assignments(settings or []),
+    )
+    plan = _plan(preset, changes, device)
+    workspace = create_workspace(output / "workspace", photos)
+    _reconstruct(workspace, plan, pipeline.STAGES, force=False)
+    _evaluate(workspace, output / "held_out", device, force=False)
+
+
+@app.command()
+def evaluate(
+    workspace: WorkspaceArg,
+    photos: Annotated[
+        Path | None, typer.Option(help="Further photos of the scene: registered to the model, then scored.")
+    ] = None,
+    device: DeviceOpt = "auto",
+    force: ForceOpt = False,
+) -> None:
+    """Scores the trained field on held-out views: PSNR, SSIM and depth errors."""
+    if photos is not None:
+        _check_folder(photos)
+    _evaluate(open_workspace(workspace), photos, device, force)
+
+
+@app.command()
+def ingest(
+    photos: PhotosArg,
+    output: OutputOpt = None,
+    sensor_depth: Annotated[
+        Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
+    ] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
+    _check_folder(photos)
+    workspace = create_workspace(output or _default_output(photos), photos)
+    changes = _given({"ingest": {"photos": photos, "sensor_depth": sensor_depth}})
+    _run_single(workspace, "ingest", None, changes, "auto", force)
+
+
+_STAGE_HELP = {
+    "sfm": "Stage 2: camera poses and sparse points (pycolmap), undistorted photos.",
+    "depth": "Stage 3: monocular depth of each photo, where the network's weights are there.",
+    "align": "Stage 4: scale and shift of each monocular depth map, fitted to the keypoints.",
+    "merge": "Stage 5: the depth prior: sensor depth, aligned monocular depth and keypoints.",
+    "train": "Stage 6: trains the radiance field.",
+    "render": "Stage 7: renders a camera path to a video.",
+}
+
+
+def _stage_command(stage: str) -> Callable[..., None]:
+    """A command whose flags are the plain fields of the stage's ``Options``; groups are reached with --set."""
+    options = pipeline.stage_module(stage).Options
+    hints = typing.get_type_hints(options)
+    fields = {f.name: f for f in dataclasses.fields(options) if not dataclasses.is_dataclass(hints[f.name])}
+
+    def command(workspace: Path, preset: str | None, force: bool, settings: list[str] | None, **flags: Any) -> None:
+        nested = {stage: pipeline.assignments(settings or [])}
+        device = flags.pop("device", None) or "auto"
+        changes = pipeline.merge_tables(_given({stage: flags}), nested)
+        _run_single(open_workspace(workspace), stage, preset, changes, device, force)
+
+    def parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+    parameters = [parameter("workspace", WorkspaceArg, inspect.Parameter.empty), parameter("preset", PipelineOpt)]
+    for name, field in fields.items():
+        choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
+        text = f"{field.metadata['help']}{choices}; default {field.default}"
+        kind = hints[name] if hints[name] in (int, float, bool, Path) else str
+        flag = f"--{name.replace('_', '-')}"
+        declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+        parameters.append(parameter(name, Annotated[kind | None, typer.Option(declared, help=text)]))
+    parameters += [parameter("force", ForceOpt, False), parameter("settings", SetOpt)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+for _stage, _help in _STAGE_HELP.items():
+    app.command(_stage, help=_help)(_stage_command(_stage))
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """Known weights, their licences, and whether they are here."""
+    from depthrf.io import weights
+
+    for line in weights.list_weights():
+        typer.echo(line)
+
+
+@weights_app.command("fetch")
+def weights_fetch(name: str) -> None:
+    """Downloads weights into the cache; shows the licence first."""
+    from depthrf.io import weights
+
+    typer.echo(weights.fetch(name))
+
+
+@weights_app.command("verify")
+def weights_verify(name: str) -> None:
+    """Checks size and checksum of downloaded weights."""
+    from depthrf.io import weights
+
+    typer.echo(weights.verify(name))
+
+
+@weights_app.command("path")
+def weights_path(name: str) -> None:
+    """Prints where the weights are or would be."""
+    from depthrf.io import weights
+
+    typer.echo(weights.path(name))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"depthrf {__version__}")
+        raise typer.Exit
+
+
+# Shared steps
+
+
+def _given(tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables without what was not given (None)."""
+    result = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            result[key] = _given(value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def _check_folder(photos: Path) -> None:
+    if not photos.exists():
+        raise UsageError(f"No such folder: {photos}")
+    if not photos.is_dir():
+        raise UsageError(f"{photos} is a file; expected a folder of photos.")
+
+
+def _default_output(photos: Path) -> Path:
+    return Path(f"{photos.absolute().resolve().name}-depthrf")
+
+
+def _writable(work: Callable[[], Any], output: Path) -> None:
+    try:
+        work()
+    except OSError as e:
+        raise UsageError(f"Cannot write to {output}: {e.strerror}. Choose another folder with -o.") from e
+
+
+def _plan(preset: str | None, changes: dict[str, Any], device: str) -> pipeline.Plan:
+    """Stage options of a preset (picked by machine when None) with the command line's changes over it."""
+    if preset is None:
+        preset = "default" if device == "cuda" or (device == "auto" and has_cuda_driver()) else "cpu"
+        console.note(f"pipeline: {preset} (choose another with --pipeline)")
+    tables = pipeline.merge_tables(pipeline.load_pipeline(preset), changes)
+    return _on_device(pipeline.make_plan(tables, f"pipeline {preset} and the command line"), device)
+
+
+def _on_device(plan: pipeline.Plan, device: str) -> pipeline.Plan:
+    if device not in CHOICES:
+        raise UsageError(f"--device should be one of {', '.join(CHOICES)}; found {device!r}")
+    with_device = (name for name, options in plan.items() if hasattr(options, "device"))
+    return plan | {name: dataclasses.replace(plan[name], device=device) for name in with_device}
+
+
+def _reconstruct(workspace: Workspace, plan: pipeline.Plan, stages: tuple[str, ...], force: bool) -> None:
+    with lock(workspace):
+        pipeline.save_plan(workspace, plan)
+        console.note(f"workspace: {workspace.root}")
+        pipeline.run_stages(workspace, plan, stages, force=force)
+    if stages[-1] == "render":
+        typer.echo(workspace.video)
+
+
+def _run_single(
+    workspace: Workspace, stage: str, preset: str | None, changes: dict[str, Any], device: str, force: bool
+) -> None:
+    """Runs one stage with the workspace's saved options (or a preset) and the flags over them."""
+    tables = pipeline.load_pipeline(preset) if preset else pipeline.saved_tables(workspace)
+    plan = pipeline.make_plan(pipeline.merge_tables(tables, changes), "the saved options and the command line")
+    with lock(workspace):
+        pipeline.run_stage(workspace, stage, _on_device(plan, device)[stage], force=force)
+
+
+def _evaluate(workspace: Workspace, photos: Path | None, device: str, force: bool) -> None:
+    from depthrf.stages.evaluate import Options
+
+    options = Options(photos=photos.absolute() if photos else None, device=device)
+    with lock(workspace):
+        pipeline.run_stage(workspace, "evaluate", options, force=force)
+    typer.echo(workspace.evaluation)
+
+
+_SYSTEM_LIBRARIES = {
+    "libGL.so": "libgl1",
+    "libEGL.so": "libegl1",
+    "libX11.so": "libx11-6",
+    "libgthread": "libglib2.0-0",
+    "libglib": "libglib2.0-0",
+    "libgomp": "libgomp1",
+    "libusb": "libusb-1.0-0",
+}
+
+
+def main() -> None:
+    """Entry point of the ``depthrf`` command."""
+    try:
+        app(standalone_mode=False)
+    except DepthrfError as e:
+        _fail(str(e), e.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted. Run the same command again to go on.", 130)
+    except ImportError as e:
+        package = next((deb for name, deb in _SYSTEM_LIBRARIES.items() if name in str(e)), None)
+        if package is None:
+            raise
+        _fail(f"A system library is missing: {e}. On Debian or Ubuntu: apt-get install {package}", 1)
+    except typer.Abort:
+        _fail("Interrupted. Run the same command again to go on.", 130)
+    except Exception as e:
+        if not hasattr(e, "format_message"):  # not a message of the argument parser
+            raise
+        _fail(e.format_message(), 2)
+
+
+def _fail(message: str, code: int) -> None:
+    from rich.text import Text
+
+    console.console().print(Text.assemble(("error: ", "bold red"), message))
+    sys.exit(code)

@@ -1,0 +1,258 @@
+"""Merging of sensor depth, aligned monocular depth and SfM keypoints into one prior: depth and standard deviation.
+
+Maps are (H, W); 0 means no depth. Sensor noise is known in metres, the rest is in scene units;
+``metres_per_unit`` ties them. Nothing here touches files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.depth.alignment import fit_affine
+from depthrf.geometry.camera import Camera, DepthPrior, SparseDepths
+from depthrf.geometry.distortion import project_through
+from depthrf.geometry.lens import Lens
+
+Map = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+# Tangent of the steepest angle (85 degrees) at which two neighbouring pixels still count as one surface.
+_STEEPEST = 12.0
+
+
+class Source(IntEnum):
+    """Where a pixel's depth comes from."""
+
+    NONE = 0
+    KEYPOINT = 1
+    MONO = 2
+    SENSOR = 3
+    MERGED = 4
+
+
+@dataclass(frozen=True)
+class SensorScale:
+    """``metres_per_unit`` with how it was found.
+
+    spread: robust relative standard deviation of single ratios. num_keypoints, num_photos: what it rests on.
+    """
+
+    metres_per_unit: float
+    spread: float
+    num_keypoints: int
+    num_photos: int
+
+
+# Sensor depth
+
+
+def surface_step(focal_px: float) -> float:
+    """Largest depth step between neighbouring pixels of one surface, as a share of depth; 2 % at least, for noise."""
+    return max(0.02, _STEEPEST / focal_px)
+
+
+def clean_sensor_depth(depth: Map, focal_px: float, *, near: float, far: float) -> Map:
+    """Removes out-of-range values and flying pixels at depth edges.
+
+    A flying pixel lies between two surfaces and so has few neighbours at its own depth; a pixel on a straight edge of
+    a surface keeps five of eight.
+
+    Args:
+        depth: (H, W) metres, 0 = missing, on the sensor's own pixel grid.
+        focal_px: Focal length on that grid, pixels.
+        near: Smallest depth to keep, metres.
+        far: Largest depth to keep, metres.
+    """
+    depth = np.where(np.isfinite(depth) & (depth >= near) & (depth <= far), depth, 0.0).astype(np.float32)
+    height, width = depth.shape
+    padded, step = np.pad(depth, 1), surface_step(focal_px) * depth
+    support = np.zeros(depth.shape, dtype=np.uint8)
+    for dy in range(3):
+        for dx in range(3):
+            if (dy, dx) != (1, 1):
+                neighbour = padded[dy : dy + height, dx : dx + width]
+                support += (neighbour > 0) & (np.abs(neighbour - depth) < step)
+    return np.where(support >= 4, depth, np.float32(0.0))
+
+
+def sensor_sigma(depth: Map, focal_px: float) -> Map:
+    """Standard deviation of a sensor's depth, (H, W), metres; ``focal_px`` is that of the map's grid.
+
+    Three quarters of a percent for calibration and registration, plus the quadratic term of structured-light sensors
+    (Nguyen, Izadi and Lovell 2012, eq. 7), plus a share of the depth step where an edge is near, since colour and
+    depth are rarely registered to the pixel.
+    """
+    noise = 0.0075 * depth + 0.0012 + 0.0019 * np.square(depth - 0.4)
+    return np.where(depth > 0, np.hypot(noise, edge_sigma(depth, focal_px)), 0.0).astype(np.float32)
+
+
+def edge_sigma(depth: Map, focal_px: float, *, radius: int = 2) -> Map:
+    """Doubt beside depth edges: a quarter of the step within ``radius`` pixels, in the unit of ``depth``. (H, W)."""
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), dtype=np.uint8)
+    farthest = cv2.dilate(depth, kernel)
+    nearest = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), kernel)
+    step = np.where(depth > 0, farthest - nearest, 0.0)
+    return np.asarray(0.25 * np.maximum(step - radius * surface_step(focal_px) * depth, 0.0), dtype=np.float32)
+
+
+def to_undistorted(values: Map, camera: Camera, lens: Lens) -> Map:
+    """Brings a map of the photo as taken onto the undistorted photo's pixel grid, without mixing depths.
+
+    z-depth does not change: undistortion keeps the centre and the axis.
+
+    Args:
+        values: (h, w) of the same field of view as ``lens``, at any resolution.
+        camera: The undistorted camera.
+        lens: The camera as it took the photo.
+
+    Returns:
+        (camera.height, camera.width), each the value of the nearest pixel; 0 outside the photo.
+    """
+    height, width = values.shape
+    xy = project_through(lens, camera.directions(camera.pixel_centres()))
+    column = np.floor(xy[..., 0] * (width / lens.width)).astype(np.int64)
+    row = np.floor(xy[..., 1] * (height / lens.height)).astype(np.int64)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    gathered = values[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+    return np.where(inside, gathered, np.float32(0.0))
+
+
+def sensor_scale(pairs: Sequence[tuple[Array, Array, Array]], *, min_keypoints: int = 10) -> SensorScale | None:
+    """Metres per scene unit from keypoints that have sensor depth, over all photos at once.
+
+    Args:
+        pairs: Per photo: keypoint z-depth (K,) in scene units, its standard deviation (K,), sensor depth (K,) in
+            metres, 0 = missing.
+        min_keypoints: Below this many pairs there is no answer.
+
+    Returns:
+        The weighted median ratio, or None.
+    """
+    ratios, weights, num_photos = [np.empty(0)], [np.empty(0)], 0
+    for depth, sigma, metres in pairs:
+        use = (metres > 0) & (depth > 0)
+        num_photos += bool(use.any())
+        ratios.append(np.log(metres[use] / depth[use]))
+        # One percent for the sensor keeps the best keypoints from outvoting all others.
+        weights.append(1.0 / (np.square(sigma[use] / depth[use]) + 0.01**2))
+    log_ratio, weight = np.concatenate(ratios), np.concatenate(weights)
+    if len(log_ratio) < min_keypoints:
+        return None
+    median = weighted_median(log_ratio, weight)
+    spread = 1.4826 * weighted_median(np.abs(log_ratio - median), weight)
+    return SensorScale(float(np.exp(median)), spread, len(log_ratio), num_photos)
+
+
+def weighted_median(values: Array, weights: Array) -> float:
+    """The value at which half of the weight is reached. (K,), (K,)."""
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])])
+
+
+# Keypoints
+
+
+def keypoint_prior(sparse: SparseDepths, width: int, height: int, *, max_relative_sigma: float = 0.1) -> DepthPrior:
+    """Keypoints as a map: each depth at the pixel that contains its keypoint, nothing elsewhere.
+
+    Keypoints with a reprojection error above 2 px or a standard deviation above ``max_relative_sigma`` of their depth
+    are left out; of several in one pixel the surest stays.
+    """
+    good = good_keypoints(sparse, width, height, max_relative_sigma=max_relative_sigma)
+    column, row = np.floor(sparse.xy[good]).astype(np.int64).T.reshape(2, -1)
+    # The position in the pixel is lost, and triangulation is never better than half a percent.
+    sigma = np.maximum(sparse.sigma[good], 0.005 * sparse.depth[good])
+    depth_map = np.zeros((height, width), dtype=np.float32)
+    sigma_map = np.zeros((height, width), dtype=np.float32)
+    surest_last = np.argsort(-sigma, kind="stable")
+    depth_map[row[surest_last], column[surest_last]] = sparse.depth[good][surest_last]
+    sigma_map[row[surest_last], column[surest_last]] = sigma[surest_last]
+    return DepthPrior(depth_map, sigma_map)
+
+
+def good_keypoints(
+    sparse: SparseDepths, width: int, height: int, *, max_relative_sigma: float = 0.1, max_error_px: float = 2.0
+) -> NDArray[np.bool_]:
+    """Which keypoints are inside the photo, in front of it, and known well enough to bound a ray, (K,)."""
+    x, y = sparse.xy[:, 0], sparse.xy[:, 1]
+    return (
+        np.isfinite(sparse.depth)
+        & (sparse.depth > 0)
+        & (x >= 0)
+        & (x < width)
+        & (y >= 0)
+        & (y < height)
+        & (sparse.error_px <= max_error_px)
+        & (sparse.sigma <= max_relative_sigma * sparse.depth)
+    )
+
+
+# Composite
+
+
+def refit_to_sensor(mono: DepthPrior, sensor: DepthPrior, kind: str, generator: np.random.Generator) -> DepthPrior:
+    """Fits aligned monocular depth again, to the sensor where both exist; unchanged where they hardly overlap.
+
+    Args:
+        mono: Aligned depth, scene units.
+        sensor: Sensor depth, scene units.
+        kind: The network's kind of output, ``depth`` or ``inverse_depth``: the fit happens in that space.
+        generator: For the robust fit.
+    """
+    both = np.flatnonzero((mono.depth > 0) & (sensor.depth > 0))
+    if len(both) < 0.02 * mono.depth.size:
+        return mono
+    chosen = both[:: max(1, len(both) // 4000)]
+    prediction = mono.depth.astype(np.float64)
+    if kind == "inverse_depth":
+        prediction = 1.0 / np.maximum(prediction, 1e-9)
+    target = sensor.depth.ravel()[chosen].astype(np.float64)
+    spread = sensor.sigma.ravel()[chosen].astype(np.float64)
+    fit = fit_affine(prediction.ravel()[chosen], target, spread, kind=kind, generator=generator)
+    if not fit.accepted:
+        return mono
+    depth = np.where(mono.depth > 0, fit.apply(prediction), 0.0).astype(np.float32)
+    # The sensor shows how wrong the network is here: its own doubt keeps its shape and takes that size.
+    valid = depth > 0
+    claimed = float(np.median(mono.sigma[valid] / depth[valid])) if valid.any() else 0.0
+    found = 1.4826 * fit.median_rel_residual
+    sigma = mono.sigma * (found / claimed if claimed > 0 else 1.0)
+    return DepthPrior(depth, np.where(valid, np.maximum(sigma, 0.005 * depth), 0.0).astype(np.float32))
+
+
+def merge(
+    *, sensor: DepthPrior | None, mono: DepthPrior | None, keypoints: DepthPrior
+) -> tuple[DepthPrior, NDArray[np.uint8]]:
+    """The composite prior and each pixel's :class:`Source`.
+
+    Sensor and monocular depth are averaged by inverse variance where they agree within three standard deviations; where
+    they do not, the surer one counts alone. Keypoints fill pixels that have neither.
+    """
+    depth = np.zeros_like(keypoints.depth)
+    sigma = np.zeros_like(keypoints.depth)
+    source = np.full(depth.shape, Source.NONE, dtype=np.uint8)
+    for prior, kind in ((keypoints, Source.KEYPOINT), (mono, Source.MONO), (sensor, Source.SENSOR)):
+        if prior is not None:
+            has = (prior.depth > 0) & (prior.sigma > 0)
+            depth[has], sigma[has], source[has] = prior.depth[has], prior.sigma[has], kind
+    if sensor is not None and mono is not None:
+        both = (source == Source.SENSOR) & (mono.depth > 0) & (mono.sigma > 0)
+        var_sensor, var_mono = np.square(sensor.sigma[both]), np.square(mono.sigma[both])
+        z_sensor, z_mono = sensor.depth[both], mono.depth[both]
+        agree = np.square(z_sensor - z_mono) <= 9.0 * (var_sensor + var_mono)
+        surer_mono = ~agree & (var_mono < var_sensor)
+        total = var_sensor + var_mono
+        averaged = (z_sensor * var_mono + z_mono * var_sensor) / total
+        depth[both] = np.where(agree, averaged, np.where(surer_mono, z_mono, z_sensor))
+        sigma[both] = np.where(
+            agree, np.sqrt(var_sensor * var_mono / total), np.sqrt(np.where(surer_mono, var_mono, var_sensor))
+        )
+        source[both] = np.where(agree, Source.MERGED, np.where(surer_mono, Source.MONO, Source.SENSOR))
+    return DepthPrior(depth, sigma), source

@@ -1,0 +1,42 @@
+"""Which device to compute on. ``auto`` means CUDA where a working GPU is found, else the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from depthrf.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+CHOICES = ("auto", "cpu", "cuda")
+
+
+def has_cuda_driver() -> bool:
+    """Whether an NVIDIA driver with at least one GPU answers; quick, does not import torch."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return False
+
+
+def resolve(name: str) -> torch.device:
+    """The torch device of ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: ``cuda`` was asked for and torch cannot use a GPU here.
+    """
+    import torch
+
+    usable = torch.cuda.is_available()
+    if name == "cuda" and not usable:
+        raise UsageError(
+            "--device cuda was asked for, but torch finds no usable GPU here. Check `nvidia-smi` and that the "
+            "installed torch is a CUDA build, or use --device cpu."
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and usable) else "cpu")

@@ -1,0 +1,88 @@
+"""Depth files: sensor depth (16-bit PNG in millimetres), raw and aligned maps (.npy) and merged priors (.npz)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.errors import DepthrfError
+from depthrf.geometry.camera import DepthPrior
+from depthrf.io.images import read_png_uint16, write_png
+from depthrf.workspace import atomic_open, atomic_path
+
+Map = NDArray[np.float32]
+
+
+def read_sensor_depth(path: Path) -> Map:
+    """Reads a 16-bit PNG of millimetres as float32 metres (H, W); 0 = missing.
+
+    Raises:
+        DepthrfError: The file is missing or damaged, or is not a single-channel 16-bit PNG.
+    """
+    return read_png_uint16(path).astype(np.float32) / np.float32(1000.0)
+
+
+def write_sensor_depth(path: Path, metres: NDArray[Any]) -> None:
+    """Writes depth (H, W) in metres, 0 = missing, as a 16-bit PNG of millimetres, atomically.
+
+    Raises:
+        DepthrfError: A value does not fit: negative, not finite, or above 65.535 m.
+    """
+    millimetres = np.rint(np.asarray(metres, dtype=np.float64) * 1000.0)
+    if not np.isfinite(millimetres).all() or millimetres.min(initial=0) < 0 or millimetres.max(initial=0) > 65535:
+        raise DepthrfError(
+            f"Depth for {path} does not fit 16-bit millimetres: found {np.min(metres):g} to {np.max(metres):g} m, "
+            "expected finite values from 0 to 65.535 m. Mark missing or farther pixels with 0."
+        )
+    write_png(path, millimetres.astype(np.uint16))
+
+
+def write_map(path: Path, values: NDArray[Any]) -> None:
+    """Writes a map (H, W) as float32 ``.npy``, atomically."""
+    with atomic_open(path, "wb") as handle:
+        np.save(handle, np.ascontiguousarray(values, dtype=np.float32))
+
+
+def read_map(path: Path) -> Map:
+    """Reads a map (H, W) written by :func:`write_map`.
+
+    Raises:
+        DepthrfError: The file is damaged or not a map.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as e:
+        raise DepthrfError(f"The depth map {path} is damaged ({e}). Remove it and run the command again.") from e
+    if values.ndim != 2:
+        raise DepthrfError(f"The depth map {path} has shape {values.shape}; expected (height, width).")
+    return np.asarray(values, dtype=np.float32)
+
+
+def write_prior(path: Path, prior: DepthPrior, source: NDArray[np.uint8]) -> None:
+    """Writes a merged prior as ``.npz`` with ``depth``, ``sigma`` and ``source``, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            depth=prior.depth.astype(np.float32),
+            sigma=prior.sigma.astype(np.float32),
+            source=source.astype(np.uint8),
+        )
+
+
+def read_prior(path: Path) -> tuple[DepthPrior, NDArray[np.uint8]]:
+    """Reads what :func:`write_prior` wrote.
+
+    Raises:
+        DepthrfError: The file is damaged or lacks an array.
+    """
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            prior = DepthPrior(arrays["depth"], arrays["sigma"])
+            return prior, arrays["source"]
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
+        raise DepthrfError(f"The depth prior {path} is damaged ({e}). Run: depthrf merge --force") from e

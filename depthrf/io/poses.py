@@ -1,0 +1,131 @@
+"""Poses given by the user, from a transforms.json or a COLMAP model folder, joined to the photos by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from depthrf.errors import UsageError
+from depthrf.io.colmap import is_model, read_model
+from depthrf.io.transforms_json import GivenPoses, PosedPhoto, read_transforms
+
+_ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class JoinedPoses:
+    """poses: by photo name, intrinsics in the photo's pixels. test: photos that do not train. missing: photos without
+    a pose. unlisted: photos whose pose is in neither the train nor the test list. unused: poses without a photo.
+    """
+
+    poses: dict[str, PosedPhoto]
+    test: frozenset[str]
+    missing: list[str]
+    unlisted: list[str]
+    unused: list[str]
+
+
+def read_poses(path: Path, sizes: Mapping[str, tuple[int, int]]) -> GivenPoses:
+    """Reads a transforms.json or a COLMAP model folder.
+
+    Args:
+        path: File or folder.
+        sizes: (width, height) by photo stem.
+
+    Raises:
+        UsageError: There is no such file, it is neither of the two, or a pose in it is not valid.
+    """
+    if not path.exists():
+        raise UsageError(f"No such file or folder with poses: {path}")
+    if path.is_file():
+        _check_json(path)
+        return read_transforms(path, sizes)
+    if is_model(path):
+        model = read_model(path)
+        photos = [PosedPhoto(i.name, model.cameras[i.camera_id], i.cam_from_world) for i in model.images.values()]
+        return GivenPoses(sorted(photos, key=lambda p: p.name), None, frozenset())
+    if (path / "transforms.json").is_file():
+        return read_transforms(path / "transforms.json", sizes)
+    raise UsageError(
+        f"{path} holds no poses; expected a transforms.json, or a COLMAP model (cameras, images, points3D)."
+    )
+
+
+def _check_json(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path} is not a readable transforms.json ({e}).") from e
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} should hold a JSON object with a list `frames`.")
+
+
+def join_poses(
+    given: GivenPoses, photos: Mapping[str, tuple[int, int]], sources: Mapping[str, str], where: Path
+) -> JoinedPoses:
+    """Finds each photo's pose: by file name, then by the name it had before conversion, then by the stem.
+
+    Args:
+        given: The poses.
+        photos: (width, height) by photo name.
+        sources: The name each photo came with, by photo name.
+        where: What the poses were read from, for messages.
+
+    Raises:
+        UsageError: No photo has a pose, two poses claim one photo, or a photo's shape differs from its camera's.
+    """
+    by_name, by_stem = _index(given)
+    poses: dict[str, PosedPhoto] = {}
+    unlisted, test = [], set()
+    for name in sorted(photos):
+        source = PurePosixPath(sources.get(name, name)).name
+        found = by_name.get(name) or by_name.get(source) or by_stem.get(_stem(name)) or by_stem.get(_stem(source)) or []
+        if len(found) > 1:
+            raise UsageError(f"{where}: {', '.join(p.name for p in found)} could all be the pose of photo {name}.")
+        if not found:
+            continue
+        if given.train is not None and found[0].name not in given.train | given.test:
+            unlisted.append(name)
+            continue
+        if found[0].name in given.test and found[0].name not in (given.train or ()):
+            test.add(name)
+        poses[name] = _in_photo_pixels(found[0], name, photos[name], where)
+    if not poses:
+        example = given.photos[0].name if given.photos else "nothing"
+        raise UsageError(
+            f"{where}: none of its {len(given.photos)} poses belongs to a photo by name (it has {example}, "
+            f"the photos are {', '.join(sorted(photos)[:2])}, ...). File names or their stems must be the same."
+        )
+    missing = sorted(photos.keys() - poses.keys() - set(unlisted))
+    used = {pose.name for pose in poses.values()}
+    return JoinedPoses(poses, frozenset(test), missing, unlisted, [p.name for p in given.photos if p.name not in used])
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _index(given: GivenPoses) -> tuple[dict[str, list[PosedPhoto]], dict[str, list[PosedPhoto]]]:
+    by_name: dict[str, list[PosedPhoto]] = {}
+    by_stem: dict[str, list[PosedPhoto]] = {}
+    for photo in given.photos:
+        file_name = PurePosixPath(photo.name).name
+        by_name.setdefault(file_name, []).append(photo)
+        by_stem.setdefault(_stem(file_name), []).append(photo)
+        if _stem(file_name) != file_name:  # a path without ending may hold dots: r_0.5 is the stem of r_0.5.png
+            by_stem.setdefault(file_name, []).append(photo)
+    return by_name, by_stem
+
+
+def _in_photo_pixels(pose: PosedPhoto, name: str, size: tuple[int, int], where: Path) -> PosedPhoto:
+    lens = pose.camera
+    if (lens.width, lens.height) == size:
+        return pose
+    if abs(lens.width * size[1] / (lens.height * size[0]) - 1.0) > _ASPECT_TOLERANCE:
+        raise UsageError(
+            f"{where}: the pose of {name} is for a {lens.width}x{lens.height} image, the photo is {size[0]}x{size[1]}. "
+            "Expected the same shape; cropped or rotated photos need their own intrinsics."
+        )
+    return replace(pose, camera=lens.resized(*size))

@@ -1,0 +1,68 @@
+"""Coordinates: scene contraction and the spacing of samples along a ray.
+
+``x`` are points of the normalised scene, ``z`` contracted points in the ball of radius 2, ``u`` grid coordinates in the
+unit cube; ``t`` is z-depth along a ray, ``s`` the normalised sampling coordinate in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_POWER = -1.5
+_POWER_FACTOR = 1.0 - _POWER  # |lambda - 1| of Zip-NeRF eq. 19
+
+
+def contract(x: Tensor) -> Tensor:
+    """Maps all of space into the ball of radius 2; the unit ball stays as it is (mip-NeRF 360 eq. 10). (..., 3)."""
+    # The square root is taken of a value >= 1 only, so the gradient at the origin is finite.
+    squared = (x * x).sum(-1, keepdim=True).clamp_min(1.0)
+    norm = squared.sqrt()
+    return x * ((2.0 - 1.0 / norm) / norm)
+
+
+def contract_gaussian(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Contracts Gaussians through the linearisation of :func:`contract` (mip-NeRF 360 eq. 9). (..., 3), (..., 3, 3)."""
+    norm = (mean * mean).sum(-1).clamp_min(1.0).sqrt()[..., None, None]
+    # Outside the unit ball J = f I + (f'/r) x x^T with f(r) = 2/r - 1/r^2; at r <= 1 the clamp makes J = I.
+    outer = mean[..., :, None] * mean[..., None, :]
+    slope = torch.where(norm > 1.0, (2.0 / norm - 2.0) / norm**3, torch.zeros_like(norm))
+    jacobian = (2.0 / norm - 1.0 / norm**2) * torch.eye(3, device=mean.device, dtype=mean.dtype) + slope * outer
+    return contract(mean), jacobian @ covariance @ jacobian.transpose(-1, -2)
+
+
+def grid_coordinates(x: Tensor) -> Tensor:
+    """Contracted points moved from [-2, 2] into the unit cube of the hash grid. (..., 3)."""
+    return contract(x) * 0.25 + 0.5
+
+
+def _power(t: Tensor) -> Tensor:
+    """Zip-NeRF eq. 19 with lambda = -1.5: about linear near the camera, about a power of 1/t far away."""
+    return (_POWER_FACTOR / _POWER) * ((t / _POWER_FACTOR + 1.0).pow(_POWER) - 1.0)
+
+
+def _power_inverse(s: Tensor) -> Tensor:
+    return ((s * (_POWER / _POWER_FACTOR) + 1.0).pow(1.0 / _POWER) - 1.0) * _POWER_FACTOR
+
+
+_SPACINGS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "linear": (lambda t: t, lambda s: s),
+    "power": (_power, _power_inverse),
+    "inverse": (torch.reciprocal, torch.reciprocal),
+}
+
+
+def t_from_s(s: Tensor, near: Tensor, far: Tensor, spacing: str) -> Tensor:
+    """z-depths (R, S) of sampling coordinates ``s`` (R, S) in [0, 1] on rays from ``near`` to ``far`` (R,)."""
+    forward, inverse = _SPACINGS[spacing]
+    first, last = forward(near)[:, None], forward(far)[:, None]
+    return inverse(first + s * (last - first))
+
+
+def s_from_t(t: Tensor, near: Tensor, far: Tensor, spacing: str) -> Tensor:
+    """Inverse of :func:`t_from_s`."""
+    forward, _ = _SPACINGS[spacing]
+    first, last = forward(near)[:, None], forward(far)[:, None]
+    return (forward(t) - first) / (last - first)

@@ -1,0 +1,59 @@
+"""Encodings: conical frustums as Gaussians, (integrated) positional encoding, view directions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frustum_gaussians(origins: Tensor, directions: Tensor, radii: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the conical frustums between the edges ``t`` (mip-NeRF eqs. 7-8).
+
+    Args:
+        origins: (R, 3). directions: (R, 3), camera-z is 1, so ``t`` is z-depth. radii: (R,) cone radius at t = 1.
+        t: (R, S+1) edges.
+
+    Returns:
+        (R, S, 3) and (R, S, 3, 3).
+    """
+    mid, half = 0.5 * (t[:, 1:] + t[:, :-1]), 0.5 * (t[:, 1:] - t[:, :-1])
+    # The stable forms of mip-NeRF's eq. 7: no difference of large powers of t.
+    base = 3.0 * mid**2 + half**2
+    t_mean = mid + 2.0 * mid * half**2 / base
+    t_var = half**2 / 3.0 - (4.0 / 15.0) * half**4 * (12.0 * mid**2 - half**2) / base**2
+    r_var = radii[:, None] ** 2 * (mid**2 / 4.0 + (5.0 / 12.0) * half**2 - (4.0 / 15.0) * half**4 / base)
+    along = directions[:, :, None] * directions[:, None, :]
+    across = torch.eye(3, device=t.device, dtype=t.dtype) - along / (directions**2).sum(-1)[:, None, None]
+    mean = origins[:, None, :] + t_mean[..., None] * directions[:, None, :]
+    covariance = t_var[..., None, None] * along[:, None] + r_var[..., None, None] * across[:, None]
+    return mean, covariance
+
+
+def integrated_encoding(mean: Tensor, variance: Tensor, degree: int) -> Tensor:
+    """E[sin(2^l x)], E[cos(2^l x)] of Gaussians with diagonal ``variance``, l < degree (mip-NeRF eq. 14).
+
+    (..., 3), (..., 3) -> (..., 6 * degree).
+    """
+    scales = 2.0 ** torch.arange(degree, device=mean.device, dtype=mean.dtype)
+    angle = (mean[..., None, :] * scales[:, None]).flatten(-2)
+    fade = torch.exp(-0.5 * (variance[..., None, :] * scales[:, None] ** 2).flatten(-2))
+    return torch.cat([fade * torch.sin(angle), fade * torch.cos(angle)], dim=-1)
+
+
+def positional_encoding(x: Tensor, degree: int) -> Tensor:
+    """x and sin, cos of 2^l x for l < degree. (..., D) -> (..., D * (1 + 2 * degree))."""
+    scales = 2.0 ** torch.arange(degree, device=x.device, dtype=x.dtype)
+    angle = (x[..., None, :] * scales[:, None]).flatten(-2)
+    return torch.cat([x, torch.sin(angle), torch.cos(angle)], dim=-1)
+
+
+def spherical_harmonics(viewdirs: Tensor, degree: int) -> Tensor:
+    """Real spherical harmonics of unit vectors up to ``degree`` (0..2), without the constant. (..., 3) -> (..., d)."""
+    x, y, z = viewdirs.unbind(-1)
+    parts = []
+    if degree >= 1:
+        parts += [0.48860251 * y, 0.48860251 * z, 0.48860251 * x]
+    if degree >= 2:
+        parts += [1.09254843 * x * y, 1.09254843 * y * z, 0.94617470 * z * z - 0.31539157, 1.09254843 * x * z]
+        parts += [0.54627422 * (x * x - y * y)]
+    return torch.stack(parts, dim=-1) if parts else viewdirs[..., :0]

@@ -1,0 +1,149 @@
+"""Radiance fields: density and colour of the samples along rays.
+
+A field has ``density(samples) -> (density, features)`` with density (R, S) and features (R, S, G), and
+``color(features, viewdirs, appearance) -> (R, S, 3)``; viewdirs (R, 3) are unit vectors, appearance (R, A).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from depthrf.nerf import coord, encoding
+from depthrf.nerf.hashgrid.contract import resolutions
+from depthrf.nerf.options import FieldOptions, GridOptions
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Intervals along rays: origins, directions (R, 3), radii (R,), edges t (R, S+1)."""
+
+    origins: Tensor
+    directions: Tensor
+    radii: Tensor
+    t: Tensor
+
+    def points(self) -> Tensor:
+        """Interval midpoints, (R, S, 3)."""
+        mid = 0.5 * (self.t[:, 1:] + self.t[:, :-1])
+        return self.origins[:, None, :] + mid[..., None] * self.directions[:, None, :]
+
+
+class HashEncoding(nn.Module):
+    """Hash grid over all of contracted space."""
+
+    def __init__(self, options: GridOptions) -> None:
+        super().__init__()
+        self.resolutions = resolutions(options.levels, options.coarsest, options.finest)
+        self.table = nn.Parameter(torch.empty(options.levels, 2**options.log2_size, options.features))
+        self.num_features = options.levels * options.features
+        nn.init.uniform_(self.table, -1e-4, 1e-4)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(..., 3) points of the normalised scene -> (..., L * F)."""
+        u = coord.grid_coordinates(points).reshape(-1, 3)
+        if u.device.type == "cpu":
+            from depthrf.nerf.hashgrid.cpu import encode
+        else:
+            from depthrf.nerf.hashgrid.reference import encode
+        return encode(u, self.table, self.resolutions).view(*points.shape[:-1], self.num_features)
+
+
+class TruncExp(torch.autograd.Function):
+    """exp whose gradient is bounded, so that one dense sample cannot throw the optimiser off (instant-ngp)."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.exp(x.clamp_max(15.0))
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grads[0] * torch.exp(x.clamp(-15.0, 11.0))
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU between them."""
+    layers: list[nn.Module] = []
+    for width_in, width_out in itertools.pairwise(widths):
+        layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class HashField(nn.Module):
+    """Hash grid and two small MLPs (instant-ngp, nerfacto)."""
+
+    def __init__(self, options: FieldOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.encoding = HashEncoding(options.grid)
+        self.density_mlp = mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
+        directions = (0, 3, 8)[options.view_degree]
+        width_in = options.geometry_features + directions + options.appearance
+        self.color_in = nn.Linear(width_in, options.width)
+        self.color_mlp = nn.Sequential(nn.ReLU(), *mlp(options.width, options.width, 3))
+
+    def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
+        raw = self.density_mlp(self.encoding(samples.points()))
+        density: Tensor = TruncExp.apply(raw[..., 0] + self.options.density_bias)
+        return density, raw[..., 1:]
+
+    def color(self, features: Tensor, viewdirs: Tensor, appearance: Tensor) -> Tensor:
+        # The first layer is linear: the ray's constants are multiplied once a ray instead of once a sample.
+        constants = torch.cat([encoding.spherical_harmonics(viewdirs, self.options.view_degree), appearance], dim=-1)
+        weight, split = self.color_in.weight, features.shape[-1]
+        per_sample = nn.functional.linear(features, weight[:, :split])
+        per_ray = nn.functional.linear(constants, weight[:, split:], self.color_in.bias)
+        return torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]))
+
+
+class MlpField(nn.Module):
+    """The published network: integrated positional encoding and an 8-layer MLP with a skip."""
+
+    degree = 16
+    appearance_degree = 4
+    rgb_padding = 0.001
+
+    def __init__(self, options: FieldOptions) -> None:
+        super().__init__()
+        self.options = options
+        width, features = options.width, 6 * self.degree
+        self.skip = options.depth // 2
+        inputs = [features] + [width] * (options.depth - 1)
+        inputs[self.skip] += features
+        self.trunk = nn.ModuleList(nn.Linear(w, width) for w in inputs)
+        self.density_head = nn.Linear(width, 1)
+        self.bottleneck = nn.Linear(width, width)
+        directions = 3 * (1 + 2 * options.view_degree) if options.view_degree else 0
+        appearance = options.appearance * (1 + 2 * self.appearance_degree)
+        self.color_mlp = mlp(width + directions + appearance, width // 2, 3)
+
+    def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
+        mean, covariance = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
+        mean, covariance = coord.contract_gaussian(mean, covariance)
+        encoded = encoding.integrated_encoding(mean, covariance.diagonal(dim1=-2, dim2=-1), self.degree)
+        x = encoded
+        for index, layer in enumerate(self.trunk):
+            x = torch.relu(layer(torch.cat([x, encoded], dim=-1) if index == self.skip else x))
+        density = nn.functional.softplus(self.density_head(x)[..., 0] + self.options.density_bias)
+        return density, x
+
+    def color(self, features: Tensor, viewdirs: Tensor, appearance: Tensor) -> Tensor:
+        parts = [self.bottleneck(features)]
+        num_samples = features.shape[1]
+        if self.options.view_degree:
+            encoded = encoding.positional_encoding(viewdirs, self.options.view_degree)
+            parts.append(encoded[:, None].expand(-1, num_samples, -1))
+        if self.options.appearance:
+            encoded = encoding.positional_encoding(appearance, self.appearance_degree)
+            parts.append(encoded[:, None].expand(-1, num_samples, -1))
+        rgb = torch.sigmoid(self.color_mlp(torch.cat(parts, dim=-1)))
+        return rgb * (1.0 + 2.0 * self.rgb_padding) - self.rgb_padding
+
+
+FIELDS: dict[str, Callable[[FieldOptions], HashField | MlpField]] = {"hash": HashField, "mlp": MlpField}

@@ -1,0 +1,133 @@
+"""Hash encoding on the CPU as numba kernels (contract.py).
+
+Forward runs in parallel over blocks of points, level by level, so that a thread works in one level's table at a time.
+Backward runs in parallel over levels: each level's gradient has one writer, which needs no atomics and adds in a fixed
+order, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+_BLOCK = 4096
+
+
+@numba.njit(fastmath=True)
+def _cell(u, n, resolution, size):  # type: ignore[no-untyped-def]
+    """Fractions and the eight table entries of point n's cell, corners in the order x fastest."""
+    r = np.float32(resolution)
+    x = min(max(u[n, 0], np.float32(0.0)), np.float32(1.0)) * r
+    y = min(max(u[n, 1], np.float32(0.0)), np.float32(1.0)) * r
+    z = min(max(u[n, 2], np.float32(0.0)), np.float32(1.0)) * r
+    i = min(np.uint32(x), np.uint32(resolution - 1))
+    j = min(np.uint32(y), np.uint32(resolution - 1))
+    k = min(np.uint32(z), np.uint32(resolution - 1))
+    fx = x - np.float32(i)
+    fy = y - np.float32(j)
+    fz = z - np.float32(k)
+    side = np.int64(resolution + 1)
+    one = np.uint32(1)
+    if side * side * side <= size:
+        y0 = np.uint32(side) * j
+        y1 = y0 + np.uint32(side)
+        z0 = np.uint32(side * side) * k
+        z1 = z0 + np.uint32(side * side)
+        e0 = i + y0 + z0
+        e1 = i + one + y0 + z0
+        e2 = i + y1 + z0
+        e3 = i + one + y1 + z0
+        e4 = i + y0 + z1
+        e5 = i + one + y0 + z1
+        e6 = i + y1 + z1
+        e7 = i + one + y1 + z1
+    else:
+        mask = np.uint32(size - 1)
+        y0 = np.uint32(j * np.uint32(2654435761))
+        y1 = np.uint32((j + one) * np.uint32(2654435761))
+        z0 = np.uint32(k * np.uint32(805459861))
+        z1 = np.uint32((k + one) * np.uint32(805459861))
+        x1 = i + one
+        e0 = (i ^ y0 ^ z0) & mask
+        e1 = (x1 ^ y0 ^ z0) & mask
+        e2 = (i ^ y1 ^ z0) & mask
+        e3 = (x1 ^ y1 ^ z0) & mask
+        e4 = (i ^ y0 ^ z1) & mask
+        e5 = (x1 ^ y0 ^ z1) & mask
+        e6 = (i ^ y1 ^ z1) & mask
+        e7 = (x1 ^ y1 ^ z1) & mask
+    gx, gy, gz = np.float32(1.0) - fx, np.float32(1.0) - fy, np.float32(1.0) - fz
+    a, b, c, d = gy * gz, fy * gz, gy * fz, fy * fz
+    weights = (gx * a, fx * a, gx * b, fx * b, gx * c, fx * c, gx * d, fx * d)
+    return weights, (e0, e1, e2, e3, e4, e5, e6, e7)
+
+
+@functools.cache
+def _kernels(features: int) -> tuple[Any, Any]:
+    """Forward and backward for a number of features known at compile time, which lets LLVM vectorise over them."""
+
+    @numba.njit(parallel=True, fastmath=True, nogil=True)
+    def forward(u, table, resolutions, out):  # type: ignore[no-untyped-def]
+        levels, size, _ = table.shape
+        blocks = (len(u) + _BLOCK - 1) // _BLOCK
+        for task in numba.prange(levels * blocks):
+            level = task // blocks
+            first = (task % blocks) * _BLOCK
+            t = table[level]
+            for n in range(first, min(first + _BLOCK, len(u))):
+                w, e = _cell(u, n, resolutions[level], size)
+                for f in range(features):
+                    near = w[0] * t[e[0], f] + w[1] * t[e[1], f] + w[2] * t[e[2], f] + w[3] * t[e[3], f]
+                    away = w[4] * t[e[4], f] + w[5] * t[e[5], f] + w[6] * t[e[6], f] + w[7] * t[e[7], f]
+                    out[n, level * features + f] = near + away
+
+    @numba.njit(parallel=True, fastmath=True, nogil=True)
+    def backward(u, grad_out, resolutions, grad_table):  # type: ignore[no-untyped-def]
+        levels, size, _ = grad_table.shape
+        for level in numba.prange(levels):
+            g = grad_table[level]
+            for n in range(len(u)):
+                w, e = _cell(u, n, resolutions[level], size)
+                for f in range(features):
+                    d = grad_out[n, level * features + f]
+                    g[e[0], f] += w[0] * d
+                    g[e[1], f] += w[1] * d
+                    g[e[2], f] += w[2] * d
+                    g[e[3], f] += w[3] * d
+                    g[e[4], f] += w[4] * d
+                    g[e[5], f] += w[5] * d
+                    g[e[6], f] += w[6] * d
+                    g[e[7], f] += w[7] * d
+
+    return forward, backward
+
+
+class _Encode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
+        cells = np.asarray(resolutions, dtype=np.int64)
+        u = u.contiguous()
+        out = torch.empty((len(u), table.shape[0] * table.shape[2]), dtype=torch.float32)
+        forward, _ = _kernels(table.shape[2])
+        forward(u.numpy(), table.detach().numpy(), cells, out.numpy())
+        ctx.save_for_backward(u)
+        ctx.cells, ctx.shape = cells, table.shape
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        (u,) = ctx.saved_tensors
+        grad_table = torch.zeros(ctx.shape, dtype=torch.float32)
+        _, backward = _kernels(ctx.shape[2])
+        backward(u.numpy(), grads[0].contiguous().numpy(), ctx.cells, grad_table.numpy())
+        return None, grad_table, None
+
+
+def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
+    """See ``contract.py``. float32 CPU tensors (N, 3), (L, T, F), L cells per side -> (N, L * F)."""
+    return _Encode.apply(u.detach(), table, resolutions)  # type: ignore[no-any-return]

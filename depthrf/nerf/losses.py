@@ -1,0 +1,126 @@
+"""Losses, one function each (README, "Method").
+
+Notation: interval edges t (R, S+1), midpoints m, widths d, weights w (R, S), W their cumulative sum; D and sigma (R,)
+the prior depth and its standard deviation. Every depth loss counts valid rays (D > 0) only and is finite, with finite
+gradients, for any weights in [0, 1] and for batches without a valid ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from depthrf.nerf import stepfun
+from depthrf.nerf.options import LossOptions
+from depthrf.nerf.rays import RayBatch
+from depthrf.nerf.render import Level, ModelOutput
+
+DepthLoss = Callable[[Level, Tensor, Tensor, LossOptions], Tensor]
+
+
+def charbonnier(rgb: Tensor, target: Tensor, padding: float) -> Tensor:
+    """Mean of sqrt((x - y)^2 + padding^2)."""
+    return torch.sqrt((rgb - target) ** 2 + padding**2).mean()
+
+
+def interlevel(levels: list[Level]) -> Tensor:
+    """Proposal histograms must bound the field's from above (mip-NeRF 360 eq. 13); gradients reach proposals only."""
+    field = levels[-1]
+    s, w = field.s.detach(), field.weights.detach()
+    total = w.new_zeros(())
+    for proposal in levels[:-1]:
+        bound = stepfun.outer_measure(s, proposal.s, proposal.weights)
+        total = total + ((w - bound).clamp_min(0.0) ** 2 / (w + 1e-7)).sum(-1).mean()
+    return total
+
+
+def cdf_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
+    """The Gaussian CDF bound on the cumulative weights (README, "Method").
+
+    W and Phi are both evaluated at the far edge e of each interval. The surface has thickness
+    eps = hypot(surface * D, sigma) and the bound a slack b = beta * sigma, so confident pixels bind tightly:
+    near, D - b - 3 eps < e < D: max(W - Phi((e - D + b) / eps), 0)^2; far, e > D: max(Phi((e - D - b) / eps) - W, 0)^2;
+    empty, e <= D - b - 3 eps: w^2. Each is averaged over its own intervals.
+    """
+    valid = (depth > 0)[:, None]
+    depth, sigma = torch.where(valid[:, 0], depth, 1.0)[:, None], sigma[:, None]
+    eps = torch.hypot(options.surface * depth, sigma)
+    slack = options.cdf_slack * sigma
+    edge = level.t[:, 1:]
+    cumulative = torch.cumsum(level.weights, dim=-1)
+    early = (cumulative - torch.special.ndtr((edge - depth + slack) / eps)).clamp_min(0.0) ** 2
+    late = (torch.special.ndtr((edge - depth - slack) / eps) - cumulative).clamp_min(0.0) ** 2
+    empty = edge <= depth - slack - 3.0 * eps
+    bound = _mean(early, valid & ~empty & (edge < depth)) + _mean(late, valid & (edge >= depth))
+    return options.cdf_empty * _mean(level.weights**2, valid & empty) + options.cdf_bound * bound
+
+
+def l2_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
+    """(sum_i w_i m_i - D)^2."""
+    expected = (level.weights * _mid(level)).sum(-1)
+    return _mean((expected - depth) ** 2, depth > 0)
+
+
+def urf_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
+    """Urban Radiance Fields: L2, the weights near D shaped as a Gaussian of deviation eps / 3, and empty space before.
+
+    eps is three standard deviations of the surface, hypot(surface * D, sigma).
+    """
+    valid = depth > 0
+    centre = torch.where(valid, depth, 1.0)[:, None]
+    deviation = torch.hypot(options.surface * centre, sigma[:, None])
+    eps = 3.0 * deviation
+    mid = _mid(level)
+    cdf = torch.special.ndtr((level.t - centre) / deviation)
+    near = (mid - centre).abs() < eps
+    shape = torch.where(near, (level.weights - (cdf[:, 1:] - cdf[:, :-1])) ** 2, 0.0).sum(-1)
+    empty = torch.where(mid < centre - eps, level.weights**2, 0.0).sum(-1)
+    return l2_depth(level, depth, sigma, options) + _mean(shape + empty, valid)
+
+
+def ds_nerf_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
+    """-sum_i log(w_i + 1e-7) exp(-(m_i - D)^2 / (2 s^2)) d_i, s = hypot(surface * D, sigma) (DS-NeRF eq. 7)."""
+    valid = depth > 0
+    centre = torch.where(valid, depth, 1.0)[:, None]
+    variance = (options.surface * centre) ** 2 + sigma[:, None] ** 2
+    width = level.t[:, 1:] - level.t[:, :-1]
+    kernel = torch.exp(-((_mid(level) - centre) ** 2) / (2.0 * variance))
+    return _mean(-(torch.log(level.weights + 1e-7) * kernel * width).sum(-1), valid)
+
+
+def no_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
+    """Photometric training only."""
+    return depth.new_zeros(())
+
+
+DEPTH_LOSSES: dict[str, DepthLoss] = {
+    "cdf": cdf_depth,
+    "l2": l2_depth,
+    "urf": urf_depth,
+    "ds_nerf": ds_nerf_depth,
+    "none": no_depth,
+}
+
+
+def total_loss(output: ModelOutput, rays: RayBatch, appearance: Tensor, options: LossOptions) -> dict[str, Tensor]:
+    """All weighted losses of a batch by name; the training objective is their sum."""
+    field = output.levels[-1]
+    depth = DEPTH_LOSSES[options.depth](field, rays.depth, rays.sigma, options)
+    return {
+        "photometric": charbonnier(output.rgb, rays.rgb, options.charbonnier),
+        "interlevel": options.interlevel * interlevel(output.levels),
+        "distortion": options.distortion * stepfun.distortion(field.s, field.weights).mean(),
+        "depth": options.depth_weight * depth,
+        "appearance": options.appearance * (appearance**2).sum(),
+    }
+
+
+def _mid(level: Level) -> Tensor:
+    return 0.5 * (level.t[:, 1:] + level.t[:, :-1])
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the masked entries; 0, with zero gradient, if there are none."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)

@@ -1,0 +1,63 @@
+"""The model: proposal rounds, the field on the last samples, volume rendering."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from depthrf.nerf import coord, render, stepfun
+from depthrf.nerf.field import FIELDS, Samples
+from depthrf.nerf.options import ModelOptions
+from depthrf.nerf.proposal import PROPOSALS
+from depthrf.nerf.rays import RayBatch
+from depthrf.nerf.render import Level, ModelOutput
+
+
+class RadianceField(nn.Module):
+    """Renders rays. ``num_photos`` sets the number of appearance embeddings."""
+
+    def __init__(self, options: ModelOptions, *, num_photos: int) -> None:
+        super().__init__()
+        self.options = options
+        self.field = FIELDS[options.field.kind](options.field)
+        rounds = len(options.proposal.num_samples)
+        self.proposals = nn.ModuleList(PROPOSALS[options.field.kind](options) for _ in range(rounds))
+        self.appearance = nn.Parameter(torch.zeros(num_photos, options.field.appearance))
+
+    def forward(self, rays: RayBatch, generator: torch.Generator | None = None) -> ModelOutput:
+        """Renders R rays.
+
+        Args:
+            rays: ``camera_idx`` < 0 means a novel view, whose appearance is the zero vector.
+            generator: Jitters the samples (training); None renders deterministically at interval centres.
+        """
+        options = self.options
+        num_rays = len(rays.origins)
+        norm = rays.directions.norm(dim=-1)
+        s = torch.tensor([0.0, 1.0], device=norm.device).expand(num_rays, 2)
+        weights = torch.ones((num_rays, 1), device=norm.device)
+        levels: list[Level] = []
+
+        for network, count in zip(
+            (*self.proposals, None), (*options.proposal.num_samples, options.num_samples), strict=True
+        ):
+            padding = options.proposal.padding if levels else 0.0
+            s = stepfun.resample(s, weights, count, padding, generator)
+            t = coord.t_from_s(s, rays.near, rays.far, options.spacing)
+            samples = Samples(rays.origins, rays.directions, rays.radii, t)
+            if network is not None:
+                density = network(samples)
+            else:
+                density, features = self.field.density(samples)
+            weights = render.weights_from_density(t, density, norm)
+            levels.append(Level(s, t, weights))
+
+        colors = self.field.color(features, rays.viewdirs, self.embedding(rays.camera_idx))
+        rgb, accumulation = render.composite(levels[-1], colors, options.background)
+        mean, median = render.depths(levels[-1])
+        return ModelOutput(levels, rgb, accumulation, mean, median)
+
+    def embedding(self, camera_idx: Tensor) -> Tensor:
+        """Appearance vectors (R, A); zero, the mean appearance, where ``camera_idx`` < 0."""
+        known = (camera_idx >= 0).unsqueeze(-1)
+        return torch.where(known, self.appearance[camera_idx.clamp_min(0)], torch.zeros_like(self.appearance[:1]))

@@ -1,0 +1,50 @@
+"""The one normalising similarity of a scene, and the depth range of its rays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.geometry.camera import View
+from depthrf.geometry.transforms import Similarity
+from depthrf.nerf.rays import Bounds
+
+Array = NDArray[np.float64]
+
+
+def normalising_similarity(views: list[View], points: Array) -> Similarity:
+    """``normalised_from_scene``: puts all cameras and nearly all points (P, 3) into the unit ball.
+
+    The ball is uncontracted (``coord.contract``), so what the photos see keeps the field's full resolution; only the
+    far 5 % of the points may lie outside.
+    """
+    centres = np.stack([v.centre for v in views])
+    seen = np.concatenate([points, centres]) if len(points) else centres
+    low, high = np.quantile(seen, [0.02, 0.98], axis=0)
+    centre = 0.5 * (low + high)
+    radius = max(
+        float(np.quantile(np.linalg.norm(seen - centre, axis=1), 0.95)),
+        float(np.linalg.norm(centres - centre, axis=1).max()),
+        1e-9,
+    )
+    scale = 1.0 / radius
+    return Similarity(scale, np.eye(3), -scale * centre)
+
+
+def normalise_view(view: View, normalised_from_scene: Similarity) -> View:
+    """The view posed in the normalised scene; z-depths there are ``scale`` times those of the scene."""
+    return replace(view, cam_from_world=normalised_from_scene.apply_to_pose(view.cam_from_world))
+
+
+def depth_bounds(depths: Array) -> Bounds:
+    """Depth range that holds all known z-depths (N,) of the normalised scene with a margin.
+
+    The near side keeps clear of the cameras, where few views leave the field free to place fog. The far side leaves
+    room for what no keypoint lies on.
+    """
+    if len(depths) == 0:
+        return Bounds(0.05, 8.0)
+    nearest, farthest = np.quantile(depths, [0.002, 0.998])
+    return Bounds(float(max(0.5 * nearest, 1e-3)), float(2.0 * farthest))

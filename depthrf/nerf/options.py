@@ -1,0 +1,97 @@
+"""Options of the radiance field and its training, beside the code they configure but free of torch.
+
+All lengths are in the normalised scene (``training.normalising_similarity``), where most of what the photos see lies
+in the unit ball.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depthrf.options import option
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Multi-resolution hash grid (Mueller et al. 2022)."""
+
+    levels: int = option(8, "number of resolutions")
+    features: int = option(4, "features per entry")
+    log2_size: int = option(17, "entries per level, as a power of two")
+    coarsest: int = option(16, "cells per side at the coarsest level")
+    finest: int = option(2048, "cells per side at the finest level")
+
+
+@dataclass(frozen=True)
+class ProposalGridOptions(GridOptions):
+    """The smaller grid of a proposal network."""
+
+    levels: int = option(5, "number of resolutions")
+    features: int = option(2, "features per entry")
+    log2_size: int = option(15, "entries per level, as a power of two")
+    finest: int = option(256, "cells per side at the finest level")
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """The radiance field: density and colour at a point."""
+
+    kind: str = option("hash", "hash: grid and small MLPs; mlp: the published network", choices=("hash", "mlp"))
+    grid: GridOptions = option(GridOptions, "hash grid of the field")
+    width: int = option(64, "hidden width of the density and colour MLPs")
+    depth: int = option(8, "hidden layers of the mlp field (the hash field has one)")
+    geometry_features: int = option(15, "features handed from the density to the colour branch")
+    view_degree: int = option(2, "degree of the view-direction encoding; 0: colour does not depend on the view")
+    appearance: int = option(4, "size of the per-photo appearance embedding; 0: none")
+    density_bias: float = option(-1.0, "added before the density activation; lower starts emptier")
+
+
+@dataclass(frozen=True)
+class ProposalOptions:
+    """Proposal networks: where along each ray the field is sampled."""
+
+    num_samples: tuple[int, ...] = option((48,), "samples of each proposal round")
+    grid: ProposalGridOptions = option(ProposalGridOptions, "hash grid of each proposal network (hash field)")
+    width: int = option(16, "hidden width of each proposal network")
+    padding: float = option(0.01, "added to the proposal histogram before resampling")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The whole model: field, proposals and how rays are sampled."""
+
+    field: FieldOptions = option(FieldOptions, "radiance field")
+    proposal: ProposalOptions = option(ProposalOptions, "proposal networks")
+    num_samples: int = option(24, "field samples per ray")
+    spacing: str = option("power", "spacing of the first samples along a ray", choices=("linear", "power", "inverse"))
+    background: str = option(
+        "last", "behind the last sample: a colour, or its own colour", choices=("last", "white", "black")
+    )
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the losses (``losses.py`` has the equations)."""
+
+    depth: str = option("cdf", "depth loss", choices=("cdf", "l2", "urf", "ds_nerf", "none"))
+    depth_weight: float = option(1.0, "factor on the whole depth loss")
+    cdf_empty: float = option(1.0, "cdf: weight of the empty-space term")
+    cdf_bound: float = option(0.1, "cdf: weight of the Gaussian bound terms")
+    cdf_slack: float = option(1.0, "cdf: slack beta, in standard deviations of the prior depth")
+    surface: float = option(0.01, "thickness epsilon of a surface, as a share of its depth")
+    charbonnier: float = option(0.001, "padding of the Charbonnier photometric loss")
+    interlevel: float = option(1.0, "weight of the proposal loss")
+    distortion: float = option(0.01, "weight of the distortion loss")
+    appearance: float = option(1e-3, "weight of the squared appearance embedding")
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """Adam with a log-linear learning rate and warm-up."""
+
+    steps: int = option(20000, "training steps")
+    batch_rays: int = option(4096, "rays per step")
+    depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
+    rate: float = option(1e-2, "first learning rate")
+    rate_final: float = option(1e-3, "last learning rate")
+    warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")

@@ -1,0 +1,49 @@
+"""Proposal networks: cheap densities that decide where the field is sampled (mip-NeRF 360, section 3).
+
+A proposal maps samples to density (R, S).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from depthrf.nerf import coord, encoding
+from depthrf.nerf.field import HashEncoding, Samples, TruncExp, mlp
+from depthrf.nerf.options import ModelOptions
+
+
+class HashProposal(nn.Module):
+    """A small hash grid and one hidden layer."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        super().__init__()
+        self.bias = options.field.density_bias
+        self.encoding = HashEncoding(options.proposal.grid)
+        self.mlp = mlp(self.encoding.num_features, options.proposal.width, 1)
+
+    def forward(self, samples: Samples) -> Tensor:
+        raw = self.mlp(self.encoding(samples.points()))[..., 0]
+        return TruncExp.apply(raw + self.bias)  # type: ignore[no-any-return]
+
+
+class MlpProposal(nn.Module):
+    """The published proposal network: integrated positional encoding and four layers."""
+
+    degree = 16
+
+    def __init__(self, options: ModelOptions) -> None:
+        super().__init__()
+        self.bias = options.field.density_bias
+        width = options.proposal.width
+        self.mlp = mlp(6 * self.degree, width, width, width, width, 1)
+
+    def forward(self, samples: Samples) -> Tensor:
+        mean, covariance = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
+        mean, covariance = coord.contract_gaussian(mean, covariance)
+        encoded = encoding.integrated_encoding(mean, covariance.diagonal(dim1=-2, dim2=-1), self.degree)
+        return nn.functional.softplus(self.mlp(encoded)[..., 0] + self.bias)
+
+
+PROPOSALS: dict[str, Callable[[ModelOptions], nn.Module]] = {"hash": HashProposal, "mlp": MlpProposal}

@@ -1,0 +1,146 @@
+"""Rays: all pixels of the training photos in one flat store, batches drawn from it, and the rays of whole views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthrf.geometry.camera import Camera, DepthPrior, View
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """R rays of the normalised scene.
+
+    origins, directions (R, 3): camera-z of a direction is 1, so ``t`` along the ray is z-depth. viewdirs (R, 3): unit.
+    radii (R,): cone radius at t = 1. near, far (R,). rgb (R, 3) in [0, 1]. depth, sigma (R,): prior and its standard
+    deviation, 0 = none. camera_idx (R,) int64: photo, -1 = novel view.
+    """
+
+    origins: Tensor
+    directions: Tensor
+    viewdirs: Tensor
+    radii: Tensor
+    near: Tensor
+    far: Tensor
+    rgb: Tensor
+    depth: Tensor
+    sigma: Tensor
+    camera_idx: Tensor
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """z-depth range of all rays in the normalised scene."""
+
+    near: float
+    far: float
+
+
+class CameraRays:
+    """Rays through pixels of a set of views (normalised poses)."""
+
+    def __init__(self, views: list[View], bounds: Bounds, device: torch.device) -> None:
+        def on_device(values: list[object]) -> Tensor:
+            return torch.tensor(np.array(values), dtype=torch.float32, device=device)
+
+        self.bounds = bounds
+        self.intrinsics = on_device([[v.camera.fx, v.camera.fy, v.camera.cx, v.camera.cy] for v in views])
+        self.world_from_cam = on_device([v.world_from_cam for v in views])
+
+    def rays(self, view_idx: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Origins, directions, unit directions (R, 3) and radii (R,) of the pixel positions x, y (R,)."""
+        fx, fy, cx, cy = self.intrinsics[view_idx].unbind(-1)
+        in_cam = torch.stack([(x - cx) / fx, (y - cy) / fy, torch.ones_like(x)], dim=-1)
+        pose = self.world_from_cam[view_idx]
+        directions = (pose[:, :3, :3] @ in_cam[:, :, None])[..., 0]
+        # A pixel of width 1/f at t = 1 as a disc of the same variance (mip-NeRF section 3.1).
+        radii = 2.0 / 12**0.5 / fx
+        return pose[:, :3, 3], directions, directions / directions.norm(dim=-1, keepdim=True), radii
+
+    def batch(self, view_idx: Tensor, x: Tensor, y: Tensor, rgb: Tensor, depth: Tensor, sigma: Tensor) -> RayBatch:
+        """A batch of known pixels of training photos."""
+        origins, directions, viewdirs, radii = self.rays(view_idx, x, y)
+        near, far = torch.full_like(radii, self.bounds.near), torch.full_like(radii, self.bounds.far)
+        return RayBatch(origins, directions, viewdirs, radii, near, far, rgb, depth, sigma, view_idx)
+
+
+class PixelStore:
+    """The training photos as flat arrays: uint8 colours and float32 depth priors of all pixels."""
+
+    def __init__(
+        self,
+        views: list[View],
+        images: list[NDArray[np.uint8]],
+        priors: list[DepthPrior],
+        *,
+        bounds: Bounds,
+        device: torch.device,
+    ) -> None:
+        """Views, their photos (H, W, 3) and priors (H, W) at the same size; poses and depths normalised."""
+        self.cameras = CameraRays(views, bounds, device)
+        sizes = np.array([[v.camera.width, v.camera.height] for v in views])
+        ends = np.cumsum(sizes.prod(-1))
+        self.first = torch.tensor(ends - sizes.prod(-1), device=device)
+        self.ends = torch.tensor(ends, device=device)
+        self.width = torch.tensor(sizes[:, 0], device=device)
+        self.rgb = torch.from_numpy(np.concatenate([i.reshape(-1, 3) for i in images])).to(device)
+        self.depth = torch.from_numpy(np.concatenate([p.depth.reshape(-1) for p in priors])).to(device)
+        self.sigma = torch.from_numpy(np.concatenate([p.sigma.reshape(-1) for p in priors])).to(device)
+        self.with_depth = torch.nonzero(self.depth > 0)[:, 0]
+
+    @property
+    def depth_coverage(self) -> float:
+        """Share of all pixels that have a depth prior."""
+        return len(self.with_depth) / len(self.depth)
+
+    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
+        """Random pixels of all photos; at least ``depth_share`` of them with a depth prior, where there is any."""
+        device = self.rgb.device
+        guided = int(num_rays * depth_share) if 0 < self.depth_coverage < depth_share else 0
+        index = torch.randint(len(self.rgb), (num_rays - guided,), generator=generator, device=device)
+        if guided:
+            pick = torch.randint(len(self.with_depth), (guided,), generator=generator, device=device)
+            index = torch.cat([index, self.with_depth[pick]])
+        view_idx = torch.searchsorted(self.ends, index, right=True)
+        local = index - self.first[view_idx]
+        width = self.width[view_idx]
+        x, y = (local % width).float() + 0.5, (local // width).float() + 0.5
+        rgb = self.rgb[index].float() / 255.0
+        return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+
+
+def view_rays(view: View, bounds: Bounds, device: torch.device) -> RayBatch:
+    """All rays of a novel view in row order, R = height * width; colours and depths are zero."""
+    camera = view.camera
+    grid = torch.from_numpy(camera.pixel_centres().reshape(-1, 2)).float().to(device)
+    view_idx = torch.zeros(len(grid), dtype=torch.int64, device=device)
+    nothing = torch.zeros(len(grid), device=device)
+    cameras = CameraRays([view], bounds, device)
+    batch = cameras.batch(view_idx, grid[:, 0], grid[:, 1], grid.new_zeros((len(grid), 3)), nothing, nothing)
+    return replace(batch, camera_idx=view_idx - 1)
+
+
+def resize_prior(prior: DepthPrior, camera: Camera) -> DepthPrior:
+    """The prior at the size of ``camera``, the same photo made smaller.
+
+    Depth must not be averaged across edges, and keypoints must not be lost, so each new pixel takes the valid old one
+    nearest to its centre.
+    """
+    height, width = prior.depth.shape
+    if (width, height) == (camera.width, camera.height):
+        return prior
+    rows, cols = np.nonzero(prior.depth > 0)
+    x, y = (cols + 0.5) * camera.width / width, (rows + 0.5) * camera.height / height
+    target = y.astype(np.int64) * camera.width + x.astype(np.int64)
+    distance = (x % 1.0 - 0.5) ** 2 + (y % 1.0 - 0.5) ** 2
+    order = np.lexsort((distance, target))
+    chosen, first = np.unique(target[order], return_index=True)
+    depth, sigma = np.zeros((2, camera.height * camera.width), dtype=np.float32)
+    depth[chosen] = prior.depth[rows, cols][order][first]
+    sigma[chosen] = prior.sigma[rows, cols][order][first]
+    return DepthPrior(depth.reshape(camera.height, -1), sigma.reshape(camera.height, -1))

@@ -1,0 +1,74 @@
+"""Volume rendering of rays with S intervals between edges t (R, S+1), which are z-depths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depthrf.nerf import stepfun
+
+
+@dataclass(frozen=True)
+class Level:
+    """The step function of one sampling round: edges in s and t (R, S+1), weights (R, S)."""
+
+    s: Tensor
+    t: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a batch of R rays renders to. ``levels`` holds the proposals in order, the field's own level last.
+
+    rgb (R, 3) in [0, 1]; accumulation (R,); depth_mean and depth_median (R,) z-depth of the normalised scene.
+    """
+
+    levels: list[Level]
+    rgb: Tensor
+    accumulation: Tensor
+    depth_mean: Tensor
+    depth_median: Tensor
+
+
+def weights_from_density(t: Tensor, density: Tensor, norm: Tensor) -> Tensor:
+    """w_i = T_i (1 - exp(-density_i delta_i)), T_i = exp(-sum_{j<i} density_j delta_j), as in NeRF eq. 3.
+
+    Args:
+        t: (R, S+1) z-depth edges.
+        density: (R, S) per unit length of the normalised scene.
+        norm: (R,) length of the ray direction whose camera-z is 1.
+
+    Returns:
+        (R, S).
+    """
+    optical = density * (t[:, 1:] - t[:, :-1]) * norm[:, None]
+    passed = torch.exp(-(torch.cumsum(optical, dim=-1) - optical))
+    return passed * -torch.expm1(-optical)
+
+
+def composite(level: Level, colors: Tensor, background: str) -> tuple[Tensor, Tensor]:
+    """Colour (R, 3) and accumulation (R,) of interval colours (R, S, 3).
+
+    ``background``: ``white``, ``black``, or ``last``: the light that passes all intervals ends in the last one, so that
+    rays always close (real photos have no empty background).
+    """
+    w = level.weights
+    accumulation = w.sum(-1)
+    rgb = (w[..., None] * colors).sum(-2)
+    if background == "white":
+        rgb = rgb + (1.0 - accumulation)[:, None]
+    elif background == "last":
+        rgb = rgb + (1.0 - accumulation)[:, None] * colors[:, -1]
+    return rgb, accumulation
+
+
+def depths(level: Level) -> tuple[Tensor, Tensor]:
+    """Mean and median z-depth (R,), (R,); light that passes everything counts as ending at the far end."""
+    mid = 0.5 * (level.t[:, 1:] + level.t[:, :-1])
+    passed = (1.0 - level.weights.sum(-1)).clamp_min(0.0)
+    mean = (level.weights * mid).sum(-1) + passed * level.t[:, -1]
+    closed = torch.cat([level.weights[:, :-1], level.weights[:, -1:] + passed[:, None]], dim=-1)
+    return mean, stepfun.quantile(level.t, closed, 0.5)

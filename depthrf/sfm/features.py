@@ -1,0 +1,187 @@
+"""The feature database: extraction and matching. Runs in the child process.
+
+pycolmap skips what a database already holds, whatever the options, so a database's name carries a hash of all that
+decides its content; an interrupted one is completed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.jobs import CameraGroup, Progress
+from depthrf.sfm.recipes import Features
+
+_GUESSED_FOCAL = 1.2  # of the longer side; COLMAP's guess, refined by the mapper
+_GIGABYTES_PER_THREAD = 0.6  # of extraction at 1600 pixels
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Verified matches of two photos: keypoint indices (N, 2) and the kind of geometry that explains them.
+
+    flat: The matches fit a homography, so that they show no parallax (one spot, or one flat surface).
+    """
+
+    first: str
+    second: str
+    matches: NDArray[np.int64]
+    flat: bool
+
+
+def database_name(features: Features, groups: Sequence[CameraGroup], content: str, seed: int) -> str:
+    """File name that differs wherever the database's content would."""
+    decides = [
+        dataclasses.asdict(features),
+        [dataclasses.asdict(g) for g in groups],
+        content,
+        seed,
+        pycolmap.__version__,
+    ]
+    digest = hashlib.blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return f"database-{features.name}-{digest}.db"
+
+
+def build_database(
+    path: Path,
+    images: Path,
+    groups: Sequence[CameraGroup],
+    features: Features,
+    *,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Extracts features of all photos of ``groups`` and matches all pairs."""
+    names = sorted(name for group in groups for name in group.names)
+    _import_photos(path, images, groups, names)
+    with watch(path, "keypoints", "Finding keypoints", len(names), progress):
+        pycolmap.extract_features(
+            path, images, image_names=names, extraction_options=extraction_options(features, threads)
+        )
+    pairs = len(names) * (len(names) - 1) // 2
+    matching, verification = matching_options(features, seed, threads)
+    with watch(path, "two_view_geometries", "Matching pairs", pairs, progress):
+        pycolmap.match_exhaustive(path, matching_options=matching, verification_options=verification)
+
+
+def _import_photos(path: Path, images: Path, groups: Sequence[CameraGroup], names: list[str]) -> None:
+    """Enters cameras and photos by name: extraction alone would number photos in the order in which threads finish."""
+    if path.exists():
+        with pycolmap.Database.open(path) as database:
+            complete = sorted(i.name for i in database.read_all_images()) == names
+        if complete:
+            return
+        path.unlink()
+    pycolmap.Database.open(path).close()
+    for group in groups:
+        reader = pycolmap.ImageReaderOptions()
+        if group.lens is not None:
+            reader.camera_model = group.lens.model
+            params: Sequence[float] = group.lens.params
+        else:
+            focal = group.focal_px or _GUESSED_FOCAL * max(group.width, group.height)
+            params = (focal, group.width / 2, group.height / 2, 0.0)
+        reader.camera_params = ",".join(map(repr, map(float, params)))
+        pycolmap.import_images(path, images, pycolmap.CameraMode.SINGLE, sorted(group.names), reader)
+    guessed = {n for g in groups if g.lens is None and g.focal_px is None for n in g.names}
+    with pycolmap.Database.open(path) as database:
+        for camera_id in {i.camera_id for i in database.read_all_images() if i.name in guessed}:
+            camera = database.read_camera(camera_id)
+            camera.has_prior_focal_length = False
+            database.update_camera(camera)
+
+
+def extraction_options(features: Features, threads: int) -> pycolmap.FeatureExtractionOptions:
+    options = pycolmap.FeatureExtractionOptions()
+    options.max_image_size = features.max_image_size
+    options.num_threads = _extraction_threads(threads)
+    options.use_gpu = False
+    options.sift.max_num_features = features.max_features
+    options.sift.peak_threshold = features.peak_threshold
+    options.sift.estimate_affine_shape = features.affine
+    options.sift.domain_size_pooling = features.affine
+    return options
+
+
+def _extraction_threads(threads: int) -> int:
+    """As many threads as asked for (0: all cores) and as free memory allows."""
+    cores = threads or os.cpu_count() or 1
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, OSError, ValueError):
+        return cores
+    return max(1, min(cores, int(free / _GIGABYTES_PER_THREAD)))
+
+
+def matching_options(
+    features: Features, seed: int, threads: int
+) -> tuple[pycolmap.FeatureMatchingOptions, pycolmap.TwoViewGeometryOptions]:
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.guided_matching = features.guided
+    matching.num_threads = threads or -1
+    matching.use_gpu = False
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    return matching, verification
+
+
+@contextlib.contextmanager
+def watch(path: Path, table: str, what: str, total: int, progress: Progress) -> Iterator[None]:
+    """Reports a table's growing number of rows: pycolmap has no callback here."""
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(0.3):
+            with contextlib.suppress(sqlite3.Error):
+                connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
+                with contextlib.closing(connection):
+                    (count,) = connection.execute(f"select count(*) from {table}").fetchone()
+                progress(what, min(count, total), total)
+
+    progress(what, 0, total)
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    progress(what, total, total)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Verified pairs of a database, by photo ids."""
+    kinds = pycolmap.TwoViewGeometryConfiguration
+    flat = {kinds.PLANAR, kinds.PANORAMIC, kinds.PLANAR_OR_PANORAMIC}
+    pairs = []
+    with pycolmap.Database.open(path) as database:
+        names = {i.image_id: i.name for i in database.read_all_images()}
+        for pair_id, geometry in zip(*database.read_two_view_geometries(), strict=True):
+            first, second = pycolmap.pair_id_to_image_pair(pair_id)
+            matches = np.asarray(geometry.inlier_matches, dtype=np.int64).reshape(-1, 2)
+            if len(matches) and first in names and second in names:
+                pairs.append(Pair(names[first], names[second], matches, geometry.config in flat))
+    return sorted(pairs, key=lambda p: (p.first, p.second))
+
+
+def read_keypoints(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Pixels (N, 2) of every photo's keypoints."""
+    with pycolmap.Database.open(path) as database:
+        return {
+            i.name: np.asarray(database.read_keypoints(i.image_id), dtype=np.float64)[:, :2]
+            for i in database.read_all_images()
+            if database.exists_keypoints(i.image_id)
+        }

@@ -1,0 +1,59 @@
+"""pycolmap reconstructions in depthrf's terms. Runs in the child process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.geometry.lens import Lens
+from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.features import Pair
+from depthrf.sfm.selfcheck import PlacedPhoto, RayPair
+
+Array = NDArray[np.float64]
+
+
+def lens_of(camera: pycolmap.Camera) -> Lens:
+    return Lens(camera.model_name, camera.width, camera.height, tuple(float(p) for p in camera.params))
+
+
+def camera_of(lens: Lens) -> pycolmap.Camera:
+    return pycolmap.Camera(model=lens.model, width=lens.width, height=lens.height, params=list(lens.params))
+
+
+def pose_of(image: pycolmap.Image) -> Array:
+    """``cam_from_world`` (4, 4)."""
+    return np.vstack([image.cam_from_world().matrix(), [0.0, 0.0, 0.0, 1.0]])
+
+
+def placed_images(model: pycolmap.Reconstruction) -> list[pycolmap.Image]:
+    """Registered images by name."""
+    return sorted((model.images[i] for i in model.reg_image_ids()), key=lambda image: image.name)
+
+
+def placed_photos(model: pycolmap.Reconstruction) -> dict[str, PlacedPhoto]:
+    return {i.name: PlacedPhoto(pose_of(i), lens_of(i.camera), i.num_points3D) for i in placed_images(model)}
+
+
+def ray_pairs(model: pycolmap.Reconstruction, pairs: Sequence[Pair], keypoints: Mapping[str, Array]) -> list[RayPair]:
+    """Matches between placed photos with the model's lens distortion removed."""
+    rays = {i.name: np.asarray(i.camera.cam_from_img(keypoints[i.name])) for i in placed_images(model)}
+    return [
+        RayPair(p.first, p.second, rays[p.first][p.matches[:, 0]], rays[p.second][p.matches[:, 1]])
+        for p in pairs
+        if p.first in rays and p.second in rays
+    ]
+
+
+def remove_photos(model: pycolmap.Reconstruction, names: set[str]) -> None:
+    for image in placed_images(model):
+        if image.name in names:
+            model.deregister_frame(image.frame_id)
+
+
+def focal_of(model: pycolmap.Reconstruction) -> float:
+    """Mean focal length over placed photos, pixels."""
+    focals = [lens_of(i.camera).focal for i in placed_images(model)]
+    return float(np.mean(focals)) if focals else 0.0

@@ -1,0 +1,106 @@
+"""Settings of feature extraction, matching and mapping, and the ladder in which they are tried.
+
+Plain data; :mod:`depthrf.sfm.features` and :mod:`depthrf.sfm.mapping` turn it into pycolmap options. One run of the
+mapper with its defaults often places only a few of few photos, and which photos depends on thresholds and seed; runs
+cost seconds, so a set of them is tried and the best model that passes the self-check is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Features:
+    """SIFT extraction and matching.
+
+    affine: Estimate affine shapes and pool descriptors over domain sizes (DSP-SIFT): more and better points.
+    peak_threshold: Lower finds weaker keypoints.
+    guided: Match a second time along the epipolar lines of the first; time and memory grow with max_features².
+    """
+
+    name: str
+    max_image_size: int = 1600
+    affine: bool = True
+    max_features: int = 8192
+    peak_threshold: float = 0.02 / 3
+    guided: bool = False
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Thresholds of one mapper; ``kind`` is ``incremental`` or ``global`` (GLOMAP, which has none of the others)."""
+
+    name: str
+    kind: str = "incremental"
+    init_min_tri_angle: float = 16.0
+    init_max_forward_motion: float = 0.95
+    init_min_num_inliers: int = 100
+    abs_pose_min_num_inliers: int = 30
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder: tried while a smaller share than ``below`` of the photos is trusted."""
+
+    features: Features
+    below: float
+
+
+@dataclass(frozen=True)
+class Trust:
+    """When a photo of a model is believed (:mod:`depthrf.sfm.selfcheck`).
+
+    min_consistency: Least share of its verified matches within ``max_error_px`` of the model's epipolar lines.
+    min_points: Fewest 3D points it sees.
+    min_focal, max_focal: Bounds of the focal length in units of the longer image side.
+    max_distortion: Bound of the absolute distortion parameters.
+    """
+
+    min_consistency: float = 0.55
+    max_error_px: float = 4.0
+    min_points: int = 20
+    min_focal: float = 0.3
+    max_focal: float = 4.0
+    max_distortion: float = 1.0
+
+
+@dataclass(frozen=True)
+class Densify:
+    """Filters of the final triangulation, which also keeps points that only two photos see."""
+
+    min_angle_deg: float = 1.5
+    min_angle_two_views_deg: float = 2.0
+    max_error_px: float = 4.0
+    max_error_two_views_px: float = 2.0
+
+
+INCREMENTAL = (
+    Mapper("D"),
+    Mapper("R4", "incremental", 4.0, 1.0, 50, 15),
+    Mapper("R8", "incremental", 8.0, 0.95, 50, 15),
+    Mapper("R16", "incremental", 16.0, 0.95, 50, 15),
+)
+GLOBAL = Mapper("GLOMAP", "global")
+
+MANY_PHOTOS = 30
+"""Above this a mapper run costs tens of seconds, and one seed has to do."""
+
+FEW_PAIRS = 200
+"""Up to this many pairs guided matching costs about a minute, so it is worth trying for a single missing photo."""
+
+
+def ladder(num_photos: int, max_image_size: int) -> tuple[Rung, ...]:
+    """The rungs for a set of photos, cheapest first."""
+    few = num_photos * (num_photos - 1) // 2 <= FEW_PAIRS
+    return (
+        Rung(Features("affine", max_image_size), below=1.0),
+        Rung(Features("affine-guided", max_image_size, True, 4096, 0.002, True), below=1.0 if few else 0.8),
+        Rung(Features("plain-guided", max_image_size, False, 4096, 0.002, True), below=0.8),
+    )
+
+
+def mapper_runs(num_photos: int, seed: int) -> list[tuple[Mapper, int]]:
+    """Mapper settings and seeds, in the order in which they are tried."""
+    seeds = range(seed, seed + (3 if num_photos <= MANY_PHOTOS else 1))
+    return [(mapper, s) for s in seeds for mapper in INCREMENTAL] + [(GLOBAL, seed)]

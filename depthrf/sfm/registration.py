@@ -1,0 +1,57 @@
+"""Places further photos in a finished model without changing it. The work is done in a child process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from depthrf.sfm.jobs import Progress, RegisterJob, Registration
+from depthrf.sfm.worker import run_job
+
+
+def register_photos(
+    sfm: Path,
+    images: Path,
+    photos: Sequence[Path],
+    output: Path,
+    *,
+    database: str,
+    features: str,
+    max_image_size: int,
+    seed: int = 0,
+    threads: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> Registration:
+    """Finds the poses of ``photos`` in the model in ``sfm`` and writes them undistorted to ``output``.
+
+    Args:
+        sfm: The workspace's ``sfm`` folder, which holds ``sparse/0`` and ``database``.
+        images: The photos of the model.
+        photos: Upright 8-bit RGB photos with unique stems, as ingest writes them.
+        output: Folder for the undistorted photos; created.
+        database, features, max_image_size: From the model's ``ledger.json``.
+        seed: The same seed gives the same poses.
+        threads: 0 uses all cores.
+        progress: Called as (what, done, total).
+
+    Raises:
+        DepthrfError: The child process died.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="register-", dir=sfm) as work:
+        job = RegisterJob(
+            photos=tuple(sorted(photos, key=lambda p: p.name)),
+            images=images,
+            model=sfm / "sparse" / "0",
+            database=sfm / database,
+            features=features,
+            max_image_size=max_image_size,
+            output=output,
+            work=Path(work),
+            seed=seed,
+            threads=threads,
+        )
+        result = run_job(job, sfm / "register.log", progress)
+    assert isinstance(result, Registration)
+    return result

@@ -1,0 +1,85 @@
+"""Writes a finished model, its undistorted photos and its point cloud. Runs in the child process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from depthrf.geometry.camera import Camera, View
+from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.jobs import Folders, Model, Progress
+from depthrf.sfm.models import focal_of, placed_images, pose_of, remove_photos
+
+_JPEG_QUALITY = 98
+
+
+def finish(
+    model: pycolmap.Reconstruction,
+    with_test: pycolmap.Reconstruction,
+    folders: Folders,
+    test: frozenset[str],
+    progress: Progress,
+) -> Model:
+    """Writes everything that other stages read.
+
+    Args:
+        model: The final model, training photos only.
+        with_test: The same with the test photos' poses; undistorted along with it.
+        folders: Where to write.
+        test: Names of the test photos.
+        progress: Told when undistortion begins and ends.
+
+    Returns:
+        The figures that the model alone tells; the caller fills in the rest.
+    """
+    sparse = _empty(folders.sfm / "sparse" / "0")
+    model.write(sparse)
+    undistorted = _undistort(with_test, folders, progress)
+    views = [View(i.name, _pinhole(i.camera), pose_of(i)) for i in placed_images(undistorted)]
+    remove_photos(undistorted, set(test))
+    undistorted.write(_empty(folders.undistorted_sparse))
+    undistorted.export_PLY(folders.point_cloud)
+    images = placed_images(model)
+    return Model(
+        views=views,
+        test=frozenset(v.name for v in views if v.name in test),
+        database="",
+        features="",
+        runs=[],
+        dropped=[],
+        consistency=0.0,
+        num_points=model.num_points3D(),
+        mean_reprojection_error_px=model.compute_mean_reprojection_error(),
+        median_points_per_photo=float(np.median([i.num_points3D for i in images])),
+        focal_px=focal_of(model),
+    )
+
+
+def _undistort(model: pycolmap.Reconstruction, folders: Folders, progress: Progress) -> pycolmap.Reconstruction:
+    """Writes undistorted photos, gives the model with their PINHOLE cameras and removes pycolmap's other files."""
+    count = model.num_reg_images()
+    progress("Undistorting photos", 0, count)
+    distorted = _empty(folders.sfm / "undistort" / "input")
+    output = folders.sfm / "undistort" / "output"
+    model.write(distorted)
+    pycolmap.undistort_images(output, distorted, folders.images, jpeg_quality=_JPEG_QUALITY)
+    _empty(folders.undistorted_images)
+    for path in sorted((output / "images").iterdir()):
+        shutil.move(path, folders.undistorted_images / path.name)
+    undistorted = pycolmap.Reconstruction(output / "sparse")
+    shutil.rmtree(folders.sfm / "undistort")
+    progress("Undistorting photos", count, count)
+    return undistorted
+
+
+def _pinhole(camera: pycolmap.Camera) -> Camera:
+    assert camera.model_name == "PINHOLE"
+    return Camera(camera.width, camera.height, *(float(p) for p in camera.params))
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,173 @@
+"""Points for final poses: the densifying pass after mapping, and whole models from given poses. Child process only."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.errors import DepthrfError
+from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
+from depthrf.sfm.jobs import CameraGroup, Model, Progress, TriangulateJob
+from depthrf.sfm.models import camera_of, placed_images, placed_photos, ray_pairs
+from depthrf.sfm.recipes import Densify, Trust, ladder
+from depthrf.sfm.results import finish
+from depthrf.sfm.selfcheck import check
+
+_FEW_POINTS = 50
+"""Points per photo (median) below which guided matching is tried for given poses."""
+
+_SUSPICIOUS_CONSISTENCY = 0.3
+"""Given poses with which fewer matches than this agree are probably of other axes, photos or intrinsics."""
+
+
+def densify(
+    model: pycolmap.Reconstruction, database: Path, images: Path, work: Path, filters: Densify, seed: int
+) -> pycolmap.Reconstruction:
+    """Triangulates all verified matches anew with the model's poses and intrinsics, two-view tracks included.
+
+    The mapper itself leaves two-view tracks out, since its poses get slightly worse with them; depth alignment wants
+    every point it can get.
+    """
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = seed
+    options.num_threads = 1
+    options.triangulation.ignore_two_view_tracks = False
+    options.triangulation.min_angle = filters.min_angle_deg
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    model = pycolmap.triangulate_points(model, database, images, work, True, options, False)
+    filter_points(model, filters)
+    return model
+
+
+def filter_points(model: pycolmap.Reconstruction, filters: Densify) -> None:
+    """Deletes points with too little parallax, too large an error, or behind one of their photos."""
+    model.update_point_3d_errors()
+    poses = {i.image_id: i.cam_from_world().matrix() for i in placed_images(model)}
+    for point_id, point in list(model.points3D.items()):
+        seen_by = np.stack([poses[key] for key in sorted({e.image_id for e in point.track.elements})])
+        two = len(seen_by) == 2
+        max_error = filters.max_error_two_views_px if two else filters.max_error_px
+        min_angle = filters.min_angle_two_views_deg if two else filters.min_angle_deg
+        if point.error > max_error or not _well_seen(point.xyz, seen_by, min_angle):
+            model.delete_point3D(point_id)
+
+
+def _well_seen(xyz: NDArray[np.float64], cam_from_world: NDArray[np.float64], min_angle_deg: float) -> bool:
+    """Whether a point (3,) lies in front of its cameras (V, 3, 4), two of which see it at ``min_angle_deg`` or more."""
+    in_cam = cam_from_world[:, :, :3] @ xyz + cam_from_world[:, :, 3]
+    if len(in_cam) < 2 or (in_cam[:, 2] <= 0).any():
+        return False
+    rays = np.einsum("vji,vj->vi", cam_from_world[:, :, :3], in_cam)
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    return bool((rays @ rays.T).min() <= np.cos(np.deg2rad(min_angle_deg)))
+
+
+def triangulate(job: TriangulateJob, progress: Progress) -> Model:
+    """Matches the training photos and triangulates with the given poses and intrinsics, which stay exact.
+
+    Raises:
+        DepthrfError: Nothing could be triangulated.
+    """
+    train = tuple(_without(group, job.test) for group in job.groups)
+    train = tuple(group for group in train if group.names)
+    names = sorted(name for group in train for name in group.names)
+    work = job.folders.sfm / "work"
+    for rung in ladder(len(names), job.max_image_size)[:2]:
+        features = rung.features
+        database = job.folders.sfm / database_name(features, train, job.content, job.seed)
+        build_database(
+            database, job.folders.images, train, features, seed=job.seed, threads=job.threads, progress=progress
+        )
+        model = _posed_model(database, job)
+        model = densify(model, database, job.folders.images, work, Densify(), job.seed)
+        if np.median([i.num_points3D for i in placed_images(model)]) >= _FEW_POINTS:
+            break
+    for path in job.folders.sfm.glob("database*.db*"):
+        if path != database:
+            path.unlink()
+    shutil.rmtree(work, ignore_errors=True)
+    pairs = read_pairs(database)
+    if model.num_points3D() == 0:
+        raise DepthrfError(_no_points(len(names), bool(pairs)))
+    verdict = check(placed_photos(model), ray_pairs(model, pairs, read_keypoints(database)), Trust())
+    result = finish(model, _with_test(model, job), job.folders, job.test, progress)
+    share = _agreeing_share(verdict.per_photo)
+    return replace(
+        result,
+        database=database.name,
+        features=features.name,
+        consistency=verdict.consistency,
+        warnings=_warnings(share),
+    )
+
+
+def _without(group: CameraGroup, names: frozenset[str]) -> CameraGroup:
+    return replace(group, names=tuple(n for n in group.names if n not in names))
+
+
+def _agreeing_share(per_photo: dict[str, float]) -> float:
+    return float(np.median(list(per_photo.values()))) if per_photo else 0.0
+
+
+def _warnings(share: float) -> list[str]:
+    if share >= _SUSPICIOUS_CONSISTENCY:
+        return []
+    return [
+        f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these photos "
+        "and follow the OpenGL convention (x right, y up, z backward), and that the intrinsics are right."
+    ]
+
+
+def _no_points(num_photos: int, matched: bool) -> str:
+    if matched:
+        return (
+            "The photos match each other, but not a single point fits the given poses. Check that the poses belong to "
+            "these photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
+        )
+    return f"No two of the {num_photos} photos share enough detail to triangulate points with the given poses."
+
+
+def _posed_model(database: Path, job: TriangulateJob) -> pycolmap.Reconstruction:
+    """The database's photos with the given poses, no points."""
+    model = pycolmap.Reconstruction()
+    with pycolmap.Database.open(database) as opened:
+        for camera in opened.read_all_cameras():
+            model.add_camera_with_trivial_rig(camera)
+        for image in sorted(opened.read_all_images(), key=lambda i: i.image_id):
+            keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
+            posed = pycolmap.Image(
+                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
+            )
+            model.add_image_with_trivial_frame(posed, _rigid3d(job, image.name))
+    return model
+
+
+def _rigid3d(job: TriangulateJob, name: str) -> pycolmap.Rigid3d:
+    return pycolmap.Rigid3d(np.array(job.poses[name], dtype=np.float64)[:3])
+
+
+def _with_test(model: pycolmap.Reconstruction, job: TriangulateJob) -> pycolmap.Reconstruction:
+    """A copy of the model that also holds the test photos, without keypoints."""
+    model = pycolmap.Reconstruction(model)
+    camera_id = max(model.cameras, default=0)
+    image_id = max(model.images, default=0)
+    for group in job.groups:
+        names = sorted(set(group.names) & job.test)
+        if not names:
+            continue
+        assert group.lens is not None
+        camera = camera_of(group.lens)
+        camera_id += 1
+        camera.camera_id = camera_id
+        model.add_camera_with_trivial_rig(camera)
+        for name in names:
+            image_id += 1
+            image = pycolmap.Image(name=name, keypoints=np.zeros((0, 2)), camera_id=camera_id, image_id=image_id)
+            model.add_image_with_trivial_frame(image, _rigid3d(job, name))
+    return model

@@ -1,0 +1,144 @@
+"""pycolmap's work in a child process: its aborts, memory and log stay there, and Ctrl-C ends it at once.
+
+The parent sends one pickled job to the child's stdin and reads pickled messages from its stdout; the child's own
+output (glog, C++ aborts) goes to the log file. The child ends itself when its stdin closes, so that it never outlives
+a killed parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from depthrf.errors import DepthrfError
+from depthrf.sfm.jobs import Job, Progress, ReconstructJob, RegisterJob, Result, TriangulateJob
+
+
+def run_job(job: Job, log: Path, progress: Progress) -> Result:
+    """Runs ``job`` in a child process and returns its result.
+
+    Args:
+        job: What to do.
+        log: File that receives everything the child prints.
+        progress: Called in this process as the child advances.
+
+    Raises:
+        DepthrfError: The photos cannot be reconstructed, or the child died; the message names the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    package_root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+    with open(log, "ab") as handle:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "depthrf.sfm.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=handle,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which then kills the child
+        )
+    try:
+        return _listen(child, job, log, progress)
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progress) -> Result:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        pickle.dump(job, child.stdin)
+        child.stdin.flush()
+        while True:
+            kind, value = pickle.load(child.stdout)
+            if kind == "progress":
+                progress(*value)
+            elif kind == "result":
+                result: Result = value
+                return result
+            elif kind == "refused":
+                raise DepthrfError(value)
+            else:
+                raise DepthrfError(f"Structure from motion failed: {value}. The log is {log}.")
+    except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+        raise DepthrfError(_death(child.wait(), log)) from None
+
+
+def _death(code: int, log: Path) -> str:
+    """Why the child ended without a result."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        cause = f"was ended by {name}"
+        if name == "SIGKILL":
+            cause += ", probably because memory ran out: use fewer or smaller photos (max_image_size)"
+    else:
+        cause = f"ended with code {code}"
+    return f"Structure from motion (pycolmap) {cause}. The log is {log}."
+
+
+def _handle(job: Job, progress: Progress) -> Result:
+    # Imported here: the parent imports this module too, and must not load pycolmap.
+    if isinstance(job, ReconstructJob):
+        from depthrf.sfm.reconstruction import reconstruct
+
+        return reconstruct(job, progress)
+    if isinstance(job, TriangulateJob):
+        from depthrf.sfm.triangulation import triangulate
+
+        return triangulate(job, progress)
+    assert isinstance(job, RegisterJob)
+    from depthrf.sfm.placement import register
+
+    return register(job, progress)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """The child's entry point."""
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def send(kind: str, value: Any) -> None:
+        with lock:
+            pickle.dump((kind, value), messages)
+            messages.flush()
+
+    try:
+        job: Job = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        result = _handle(job, lambda what, done, total: send("progress", (what, done, total)))
+    except DepthrfError as e:
+        send("refused", str(e))
+    except Exception as e:
+        traceback.print_exc()
+        send("failed", f"{type(e).__name__}: {e}".splitlines()[0])
+    else:
+        send("result", result)
+    sys.stderr.flush()
+    # Destructors of the C++ side have nothing left to save, and the stdin thread would block a normal exit.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""evaluate: renders held-out views and scores them against their photos and, where known, their depth.
+
+Held-out views are those of ``test_filenames`` in the workspace's transforms.json, or further photos of the scene
+(``photos``) that are registered to the finished model without changing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthrf import console, device
+from depthrf.errors import DepthrfError
+from depthrf.options import option
+from depthrf.workspace import Workspace, fresh_dir, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from depthrf.geometry.camera import View
+    from depthrf.io.trained_field import TrainedField
+
+REQUIRES = ("sfm", "train")
+
+SCORES = ("psnr", "ssim", "lpips", "psnr_exposure_fit")
+DEPTH_SCORES = ("depth_abs_rel", "depth_rmse", "depth_median_abs_error", "depth_delta1", "depth_coverage")
+
+
+@dataclass(frozen=True)
+class Options:
+    photos: Path | None = option(None, "folder of further photos of the scene to register and score")
+    device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
+
+
+@dataclass(frozen=True)
+class Summary:
+    num_views: int
+    width: int
+    height: int
+    mean: dict[str, float | None]
+    depth_reference: str | None
+    not_registered: list[dict[str, str]]
+    device: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Views to score, with the folder of their undistorted photos and reference depths (H, W) by view name."""
+
+    views: list[View]
+    images: Path
+    depth: dict[str, NDArray[np.float32]]
+    depth_reference: str | None
+    not_registered: list[dict[str, str]]
+
+
+def inputs(workspace: Workspace, options: Options) -> list[Path]:
+    further = [options.photos] if options.photos else []
+    return [workspace.checkpoint, workspace.transforms, workspace.undistorted_images, *further]
+
+
+def outputs(workspace: Workspace, options: Options) -> list[Path]:
+    return [workspace.evaluation, workspace.evaluation_dir]
+
+
+def run(workspace: Workspace, options: Options) -> Summary:
+    """Scores all held-out views and writes ``evaluation.json`` and one picture a view.
+
+    Raises:
+        DepthrfError: There is nothing to score.
+    """
+    from depthrf.io.trained_field import load_field
+
+    target = device.resolve(options.device)
+    fresh_dir(workspace.evaluation_dir)
+    held_out = _registered(workspace, options.photos) if options.photos else _test_views(workspace)
+    field = load_field(workspace.checkpoint, target)
+    rows = [_score(workspace, field, view, held_out) for view in console.track(held_out.views, "evaluate")]
+    mean = _mean(rows)
+    camera = held_out.views[0].camera.fitted(field.max_side)
+    summary = Summary(
+        num_views=len(rows),
+        width=camera.width,
+        height=camera.height,
+        mean=mean,
+        depth_reference=held_out.depth_reference,
+        not_registered=held_out.not_registered,
+        device=str(target),
+    )
+    write_json(workspace.evaluation, {**asdict(summary), "views": rows})
+    _print(rows, mean)
+    return summary
+
+
+def _test_views(workspace: Workspace) -> HeldOut:
+    from depthrf.io.transforms_json import load_views
+    from depthrf.stages.merge import load_sensor_depth
+
+    _, views = load_views(workspace.transforms)
+    if not views:
+        raise DepthrfError(
+            "No held-out views to score: all photos were trained on. Give further photos of the scene with "
+            "--photos DIR, or poses with test_filenames (--poses transforms.json)."
+        )
+    depth = {v.name: d for v in views if (d := load_sensor_depth(workspace, v)) is not None}
+    return HeldOut(views, workspace.undistorted_images, depth, "sensor" if depth else None, [])
+
+
+def _registered(workspace: Workspace, photos: Path) -> HeldOut:
+    raise NotImplementedError
+
+
+def _score(workspace: Workspace, field: TrainedField, view: View, held_out: HeldOut) -> dict[str, Any]:
+    import cv2
+    import numpy as np
+
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.io.images import read_rgb, write_png
+    from depthrf.nerf.metrics import color_scores, depth_scores
+    from depthrf.nerf.normalise import normalise_view
+    from depthrf.nerf.rays import resize_prior
+    from depthrf.nerf.views import colorise_depth, render_view
+
+    camera = view.camera.fitted(field.max_side)
+    frame = field.normalised_from_scene
+    rendered = render_view(field.model, normalise_view(view.with_camera(camera), frame), field.bounds)
+    photo = read_rgb(held_out.images / view.name)
+    photo = cv2.resize(photo, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    row: dict[str, Any] = {"name": view.name, **asdict(color_scores(rendered.rgb, photo)), "lpips": None}
+    if view.name in held_out.depth:
+        reference = held_out.depth[view.name]
+        reference = resize_prior(DepthPrior(reference, reference), camera).depth
+        scores = depth_scores(rendered.depth / frame.scale, reference)
+        row |= asdict(scores) if scores else {}
+    depth = colorise_depth(rendered.depth, field.bounds)
+    write_png(workspace.evaluation_dir / f"{view.stem}.png", np.concatenate([photo, rendered.rgb, depth], axis=1))
+    return row
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each score over the views that have it; None where none has."""
+    mean: dict[str, float | None] = {}
+    for name in (*SCORES, *DEPTH_SCORES):
+        values = [row[name] for row in rows if row.get(name) is not None]
+        if values or name in SCORES:
+            mean[name] = sum(values) / len(values) if values else None
+    return mean
+
+
+def _print(rows: list[dict[str, Any]], mean: dict[str, float | None]) -> None:
+    from rich.table import Table
+
+    names = [name for name, value in mean.items() if value is not None]
+    table = Table("view", *names, title=f"{len(rows)} held-out views")
+    for row in (*rows, {"name": "mean", **mean}):
+        cells = (row.get(name) for name in names)
+        table.add_row(row["name"], *("-" if value is None else f"{value:.3f}" for value in cells))
+    console.console().print(table)

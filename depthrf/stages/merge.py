@@ -1,0 +1,273 @@
+"""Merges sensor depth, aligned monocular depth and keypoints into the prior that training reads.
+
+Also settles the scene's unit: ``metres_per_unit`` from the sensor, exactly 1 when poses were given in metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthrf import console
+from depthrf.errors import DepthrfError
+from depthrf.options import option
+from depthrf.workspace import Workspace, fresh_dir, read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from depthrf.depth.merging import SensorScale
+    from depthrf.geometry.camera import DepthPrior, SparseScene, View
+    from depthrf.geometry.lens import Lens
+
+REQUIRES = ("sfm", "align")
+
+# Given poses are taken as metric when the keypoints say so to this accuracy; else the sensor's scale is used.
+_METRIC_TOLERANCE = 0.15
+_NEAR_M = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    max_sensor_depth: float = option(10.0, "Sensor depth beyond this is dropped, metres.")
+    max_keypoint_sigma: float = option(0.1, "Keypoints less sure than this share of their depth are dropped.")
+    seed: int = option(0, "Seed of the robust fits.")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """coverage: mean share of pixels by source, over the training photos."""
+
+    num_photos: int
+    num_sensor: int
+    num_mono: int
+    metres_per_unit: float | None
+    coverage: dict[str, float] = field(default_factory=dict)
+
+
+def report_path(workspace: Workspace) -> Path:
+    """``metres_per_unit`` with how it was found, and coverage by source of each photo."""
+    return workspace.prior_depth / "report.json"
+
+
+def inputs(workspace: Workspace, options: Options) -> list[Path]:
+    return [
+        workspace.undistorted_sparse,
+        workspace.sfm / "sparse" / "0",
+        workspace.sensor_depth,
+        workspace.aligned_depth,
+    ]
+
+
+def outputs(workspace: Workspace, options: Options) -> list[Path]:
+    return [workspace.prior_depth]
+
+
+def run(workspace: Workspace, options: Options) -> Summary:
+    """Writes ``depth/prior/<stem>.npz`` for each training photo and ``depth/prior/report.json``.
+
+    Raises:
+        DepthrfError: A depth file is damaged or of the wrong type.
+    """
+    import numpy as np
+
+    from depthrf.depth.merging import Source, merge
+    from depthrf.io.colmap import load_scene
+    from depthrf.io.depth_maps import write_prior
+
+    scene = load_scene(workspace.undistorted_sparse)
+    lenses = _read_lenses(workspace)
+    fresh_dir(workspace.prior_depth)
+    sensors = {
+        view.stem: metres
+        for view in scene.views
+        if (metres := _sensor_metres(workspace, view, lenses, options.max_sensor_depth)) is not None
+    }
+    scale = _settle_scale(workspace, scene, sensors, options)
+    report: dict[str, Any] = {}
+    generator = np.random.default_rng(options.seed)
+    for view in console.track(scene.views, "merging depth"):
+        sensor = _sensor_prior(sensors.get(view.stem), view, scale.metres_per_unit)
+        mono = _mono_prior(workspace, view, sensor, generator)
+        prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
+        write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
+        report[view.stem] = {
+            "sensor": sensor is not None,
+            "mono": mono is not None,
+            "coverage": {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE},
+        }
+    write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
+    coverage = {
+        s.name.lower(): float(np.mean([r["coverage"][s.name.lower()] for r in report.values()] or [0.0]))
+        for s in Source
+        if s != Source.NONE
+    }
+    return Summary(
+        num_photos=len(scene.views),
+        num_sensor=sum(r["sensor"] for r in report.values()),
+        num_mono=sum(r["mono"] for r in report.values()),
+        metres_per_unit=scale.metres_per_unit,
+        coverage=coverage,
+    )
+
+
+def load_sensor_depth(workspace: Workspace, view: View, max_depth: float = 10.0) -> NDArray[np.float32] | None:
+    """Sensor depth of any view, train or test, on its undistorted pixel grid.
+
+    Args:
+        workspace: Where ``merge`` has run: its report gives the scale.
+        view: The undistorted view.
+        max_depth: Farther values are dropped, metres.
+
+    Returns:
+        (H, W) scene units, 0 = missing; None where the photo has no sensor depth or the scale is not known.
+
+    Raises:
+        DepthrfError: The file is damaged or of the wrong type.
+    """
+    import numpy as np
+
+    if not report_path(workspace).is_file():
+        return None
+    metres_per_unit = read_json(report_path(workspace)).get("metres_per_unit")
+    metres = _sensor_metres(workspace, view, _read_lenses(workspace), max_depth)
+    if metres is None or metres_per_unit is None:
+        return None
+    return metres / np.float32(metres_per_unit)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    metres_per_unit: float | None
+    method: str
+    estimate: SensorScale | None = None
+
+
+@dataclass(frozen=True)
+class _Lenses:
+    """Lenses as the photos were taken with, by photo name; ``shared`` when there is only one."""
+
+    by_name: dict[str, Lens]
+    shared: Lens | None
+
+
+def _read_lenses(workspace: Workspace) -> _Lenses:
+    from depthrf.io.colmap import is_model, read_model
+
+    folder = workspace.sfm / "sparse" / "0"
+    if not is_model(folder):
+        return _Lenses({}, None)
+    model = read_model(folder)
+    shared = next(iter(model.cameras.values())) if len(model.cameras) == 1 else None
+    return _Lenses({image.name: model.cameras[image.camera_id] for image in model.images.values()}, shared)
+
+
+def _sensor_metres(workspace: Workspace, view: View, lenses: _Lenses, max_depth: float) -> NDArray[np.float32] | None:
+    """Cleaned sensor depth of ``view`` in metres on its undistorted grid, or None where it has none."""
+    from depthrf.depth.merging import clean_sensor_depth, to_undistorted
+    from depthrf.geometry.lens import Lens
+    from depthrf.io.depth_maps import read_sensor_depth
+
+    path = workspace.sensor_depth / f"{view.stem}.png"
+    if not path.is_file():
+        return None
+    metres = read_sensor_depth(path)
+    camera = view.camera
+    lens = lenses.by_name.get(view.name, lenses.shared) or Lens(
+        "PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy)
+    )
+    _check_shape(path, metres.shape, lens)
+    focal_px = lens.focal * metres.shape[1] / lens.width
+    return to_undistorted(clean_sensor_depth(metres, focal_px, near=_NEAR_M, far=max_depth), camera, lens)
+
+
+def _check_shape(path: Path, shape: tuple[int, ...], lens: Lens) -> None:
+    height, width = shape
+    # Half a pixel of rounding on either side is the most that an honest resize leaves.
+    if abs(width * lens.height - height * lens.width) > max(lens.width, lens.height):
+        raise DepthrfError(
+            f"The depth map {path} is {width}x{height}, its photo {lens.width}x{lens.height}: another shape. "
+            "Expected depth that covers the same view as the photo, at any resolution."
+        )
+
+
+def _settle_scale(
+    workspace: Workspace, scene: SparseScene, sensors: dict[str, NDArray[np.float32]], options: Options
+) -> _Scale:
+    from depthrf.depth.merging import sensor_scale
+
+    if not sensors:
+        return _Scale(None, "no sensor depth")
+    estimate = sensor_scale(
+        [_keypoint_pairs(scene, view, sensors[view.stem], options) for view in scene.views if view.stem in sensors]
+    )
+    given = _poses_given(workspace)
+    if given and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
+        return _Scale(1.0, "given poses taken as metric", estimate)
+    if estimate is None:
+        console.warn("too few keypoints have sensor depth to find the scene's scale: going on without the sensor")
+        return _Scale(None, "too few keypoints with sensor depth")
+    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate)
+
+
+def _poses_given(workspace: Workspace) -> bool:
+    record = workspace.record("sfm")
+    if not record.is_file():
+        return False
+    return bool((read_json(record).get("options") or {}).get("poses"))
+
+
+def _keypoint_pairs(
+    scene: SparseScene, view: View, metres: NDArray[np.float32], options: Options
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
+    from depthrf.depth.merging import good_keypoints
+
+    sparse = scene.depths[view.name]
+    height, width = metres.shape
+    good = good_keypoints(sparse, width, height, max_relative_sigma=options.max_keypoint_sigma)
+    column, row = np.floor(sparse.xy[good]).astype(np.int64).T.reshape(2, -1)
+    return sparse.depth[good], sparse.sigma[good], metres[row, column].astype(np.float64)
+
+
+def _keypoints(scene: SparseScene, view: View, options: Options) -> DepthPrior:
+    from depthrf.depth.merging import keypoint_prior
+
+    camera = view.camera
+    return keypoint_prior(
+        scene.depths[view.name], camera.width, camera.height, max_relative_sigma=options.max_keypoint_sigma
+    )
+
+
+def _sensor_prior(metres: NDArray[np.float32] | None, view: View, metres_per_unit: float | None) -> DepthPrior | None:
+    import numpy as np
+
+    from depthrf.depth.merging import sensor_sigma
+    from depthrf.geometry.camera import DepthPrior
+
+    if metres is None or metres_per_unit is None:
+        return None
+    unit = np.float32(metres_per_unit)
+    return DepthPrior(metres / unit, sensor_sigma(metres, view.camera.fx) / unit)
+
+
+def _mono_prior(
+    workspace: Workspace, view: View, sensor: DepthPrior | None, generator: np.random.Generator
+) -> DepthPrior | None:
+    from depthrf.depth.merging import refit_to_sensor
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.io.depth_maps import read_map
+    from depthrf.stages.align import report_path as align_report
+    from depthrf.stages.align import sigma_path
+
+    path = workspace.aligned_depth / f"{view.stem}.npy"
+    if not path.is_file():
+        return None
+    mono = DepthPrior(read_map(path), read_map(sigma_path(workspace, view.stem)))
+    if sensor is None:
+        return mono
+    kind = read_json(align_report(workspace))["kind"]
+    return refit_to_sensor(mono, sensor, kind, generator)
