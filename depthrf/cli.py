@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -315,6 +316,9 @@ _SYSTEM_LIBRARIES = {
 
 def main() -> None:
     """Entry point of the ``depthrf`` command."""
+    # By default OpenMP threads spin while they wait, which on a shared machine takes the cores from those that work.
+    # Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=False)
     except DepthrfError as e:

@@ -270,7 +270,7 @@ def _small_things() -> Iterator[Piece]:
     for x, y, length in ((-0.05, 0.03, 0.62), (0.05, -0.04, 0.50), (0.02, 0.07, 0.55)):
         yield basket.tube(x, y, 0.1, 0.035, length, rolled())
     yield base.tube(0.25, 0.85, 2.30, 0.008, 0.30, wood(WALNUT))
-    yield base.ball(0.25, 0.85, 2.14, 0.19, paper, emission=3.0, name="bulb")
+    yield base.ball(0.25, 0.85, 2.14, 0.19, paper, emission=0.85, name="bulb")
 
 
 def rolled() -> Painter:

@@ -21,8 +21,8 @@ from depthrf.geometry.transforms import invert_rigid, look_at
 
 FOCAL_35MM = 28  # whole millimetres, as EXIF stores it
 DIAGONAL_35MM = 43.2666
-_LIGHT_TEXEL = 0.05  # metres
-_SUN, _LAMP = (8.0, 7.1, 5.6), (1.1, 0.98, 0.82)
+_LIGHT_TEXEL = 0.06  # metres
+_SUN, _LAMP = (6.6, 5.9, 4.7), (1.1, 0.98, 0.82)
 _EXPOSURE = 1.75
 
 
@@ -96,7 +96,7 @@ def _bake(solids: Solids, names: list[str], rng: np.random.Generator) -> Solids:
             )
     direct, bounced = np.zeros((len(texels), 3)), np.zeros((len(texels), 3))
     shading.bake(solids, lamps, texels, _spread(24, rng), False, direct)
-    shading.bake(solids._replace(light=direct.astype(np.float32)), lamps, texels, _spread(72, rng), True, bounced)
+    shading.bake(solids._replace(light=direct.astype(np.float32)), lamps, texels, _spread(56, rng), True, bounced)
     light = (direct + 1.6 * bounced).astype(np.float32)
     for at, w, h in solids.light_at:
         smooth = cv2.GaussianBlur(light[at : at + w * h].reshape(h, w, 3), (3, 3), 0.6)

@@ -37,7 +37,7 @@ def _noise(shape: tuple[int, int], cell_x: float, cell_y: float, rng: Rng) -> Im
     )
 
 
-def _fractal(shape: tuple[int, int], rng: Rng, coarse: float = 0.6, fine: float = 0.012, stretch: float = 1.0) -> Image:
+def _fractal(shape: tuple[int, int], rng: Rng, coarse: float = 0.6, fine: float = 0.03, stretch: float = 1.0) -> Image:
     """Sum of noises from ``coarse`` to ``fine`` cells (metres), halving; unit variance, (H, W)."""
     total, power, cell = np.zeros(shape, np.float32), 0.0, coarse
     while cell >= fine:
@@ -80,9 +80,9 @@ def wood(color: Color) -> Painter:
 
     def paint(width: float, height: float, rng: Rng) -> Image:
         h, w = _shape(max(width, height), min(width, height))[::-1]
-        grain = _noise((h, w), 0.5, 0.012, rng) + 0.7 * _noise((h, w), 0.22, 0.03, rng)
+        grain = _noise((h, w), 0.5, 0.02, rng) + 0.7 * _noise((h, w), 0.22, 0.04, rng)
         bend = 3.0 * _noise((h, w), 0.6, 0.12, rng) + 0.8 * _noise((h, w), 0.15, 0.08, rng)
-        shade = 1.0 + 0.10 * grain + 0.10 * np.sin(4.0 * bend) + 0.06 * _fractal((h, w), rng)
+        shade = 1.0 + 0.07 * grain + 0.10 * np.sin(4.0 * bend) + 0.06 * _fractal((h, w), rng)
         image = _flat((h, w), color) * shade[..., None]
         return np.asarray(image if width >= height else image.transpose(1, 0, 2), np.float32)
 
@@ -162,14 +162,14 @@ def fabric(color: Color, accent: Color) -> Painter:
 
     def paint(width: float, height: float, rng: Rng) -> Image:
         h, w = _shape(width, height)
-        image = _speckle((h, w), color, 0.09, rng)
-        for _ in range(round(90 * width * height)):
+        image = _speckle((h, w), color, 0.07, rng)
+        for _ in range(round(70 * width * height)):
             x, y = rng.random(2) * (w, h)
             turn, size = rng.random() * np.pi, rng.uniform(4, 11)
             ends = [(int(16 * (x + s * size * np.cos(turn))), int(16 * (y + s * size * np.sin(turn)))) for s in (-1, 1)]
             cv2.line(image, ends[0], ends[1], _jittered(accent, 0.12, rng), int(rng.integers(2, 5)), cv2.LINE_AA, 4)
-        threads = 0.05 * (_noise((h, w), 0.2, 0.008, rng) + _noise((h, w), 0.008, 0.2, rng))
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7) * (1.0 + threads[..., None]), np.float32)
+        threads = 0.03 * (_noise((h, w), 0.2, 0.015, rng) + _noise((h, w), 0.015, 0.2, rng))
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.0) * (1.0 + threads[..., None]), np.float32)
 
     return paint
 
@@ -198,7 +198,7 @@ def rug(width: float, height: float, rng: Rng) -> Image:
                 corners = c + np.array([[arms[0], 0], [0, arms[1]], [-arms[2], 0], [0, -arms[3]]])
                 cv2.fillPoly(image, [np.round(corners[: int(rng.integers(3, 5))]).astype(np.int32)], color, cv2.LINE_AA)
         inset, ring = inset + step, ring + 1
-    rows = 0.07 * _noise((h, w), 0.05, 0.008, rng) + 0.05 * _fractal((h, w), rng)
+    rows = 0.03 * _noise((h, w), 0.06, 0.015, rng) + 0.05 * _fractal((h, w), rng)
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.8) * (1.0 + rows[..., None]), np.float32)
 
 
@@ -209,9 +209,9 @@ def terrazzo(ground: Color) -> Painter:
         h, w = _shape(width, height)
         image = _speckle((h, w), ground, 0.04, rng)
         chips = [(0.70, 0.35, 0.26), (0.24, 0.34, 0.36), (0.90, 0.86, 0.76), (0.42, 0.50, 0.38), (0.82, 0.62, 0.36)]
-        for _ in range(round(1400 * width * height)):
+        for _ in range(round(600 * width * height)):
             at, angles = rng.random(2) * (w, h), np.sort(rng.random(5) * 2 * np.pi)
-            size = rng.uniform(1.5, 6.5)
+            size = rng.uniform(3.0, 8.0)
             corners = at + size * rng.uniform(0.6, 1.2, (5, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
             color = _jittered(chips[int(rng.integers(len(chips)))], 0.1, rng)
             cv2.fillPoly(image, [np.round(corners * 16).astype(np.int32)], color, cv2.LINE_AA, 4)

@@ -119,8 +119,11 @@ def _search(x: Array, y: Array, sigma: Array, generator: np.random.Generator) ->
 
 
 def _refine(x: Array, y: Array, sigma: Array, scale: float, shift: float) -> tuple[float, float, Array]:
-    """Tukey-weighted least squares from the search's answer; a step to a scale that is not positive is not taken."""
-    covariance = np.zeros((2, 2))
+    """Tukey-weighted least squares from the search's answer; a step to a scale that is not positive is not taken.
+
+    The covariance is infinite when no step was possible.
+    """
+    covariance = np.full((2, 2), np.inf)
     for _ in range(20):
         residual = (scale * x + shift - y) / sigma
         weight = np.square(np.maximum(1.0 - np.square(residual / 4.685), 0.0)) / np.square(sigma)

@@ -58,7 +58,7 @@ def inspect_photo(path: Path) -> PhotoInfo:
     image = _decode(data)
     exif = _exif(image)
     tag = _orientation(exif)
-    raw_tag = image.info.get("original_orientation") or tag
+    raw_tag = image.info["original_orientation"] or 1
     width, height = image.size[::-1] if 5 <= tag <= 8 else image.size
     is_jpeg, is_png = image.format in _JPEG_FORMATS, image.format == "PNG"
     eight_bit_rgb = image.mode == "RGB" and "transparency" not in image.info and not (is_png and data[24] == 16)
@@ -168,8 +168,11 @@ def _decode(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     pillow_heif.register_heif_opener()
+    Image.init()
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN])
+        # Some decoders (HEIF when opening, TIFF when loading) turn the pixels themselves and then say 1.
+        image.info.setdefault("original_orientation", _orientation(_exif(image)))
         image.load()
     except UnidentifiedImageError as e:
         raise UnreadableImageError("not a picture, or its beginning is damaged") from e

@@ -57,7 +57,8 @@ class ReconstructJob:
 class TriangulateJob:
     """Points for given poses, which stay as they are.
 
-    poses: ``cam_from_world`` (4x4 nested tuples) by photo name; test: names that are undistorted but not matched.
+    poses: ``cam_from_world`` (4x4 nested tuples) by photo name; test: names that are undistorted but not matched;
+    refine_intrinsics: adjust focal length and distortion (not the poses) to the photos.
     """
 
     folders: Folders
@@ -68,6 +69,7 @@ class TriangulateJob:
     max_image_size: int
     seed: int
     threads: int
+    refine_intrinsics: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from depthrf.errors import DepthrfError
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
 from depthrf.sfm.jobs import CameraGroup, Model, Progress, TriangulateJob
-from depthrf.sfm.models import camera_of, placed_images, placed_photos, ray_pairs
+from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
 from depthrf.sfm.selfcheck import check
@@ -24,11 +24,22 @@ _FEW_POINTS = 50
 _SUSPICIOUS_CONSISTENCY = 0.3
 """Given poses with which fewer matches than this agree are probably of other axes, photos or intrinsics."""
 
+_DOUBTFUL_CONSISTENCY = 0.8
+_CLEARLY_BETTER = 0.1
+"""Below the former, intrinsics adjusted to the photos are tried; that much more agreement is worth telling."""
+
 
 def densify(
-    model: pycolmap.Reconstruction, database: Path, images: Path, work: Path, filters: Densify, seed: int
+    model: pycolmap.Reconstruction,
+    database: Path,
+    images: Path,
+    work: Path,
+    filters: Densify,
+    seed: int,
+    *,
+    refine_intrinsics: bool = False,
 ) -> pycolmap.Reconstruction:
-    """Triangulates all verified matches anew with the model's poses and intrinsics, two-view tracks included.
+    """Triangulates all verified matches anew with the model's poses, two-view tracks included.
 
     The mapper itself leaves two-view tracks out, since its poses get slightly worse with them; depth alignment wants
     every point it can get.
@@ -40,7 +51,7 @@ def densify(
     options.triangulation.min_angle = filters.min_angle_deg
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    model = pycolmap.triangulate_points(model, database, images, work, True, options, False)
+    model = pycolmap.triangulate_points(model, database, images, work, True, options, refine_intrinsics)
     filter_points(model, filters)
     return model
 
@@ -69,7 +80,7 @@ def _well_seen(xyz: NDArray[np.float64], cam_from_world: NDArray[np.float64], mi
 
 
 def triangulate(job: TriangulateJob, progress: Progress) -> Model:
-    """Matches the training photos and triangulates with the given poses and intrinsics, which stay exact.
+    """Matches the training photos and triangulates with the given poses, which stay exact.
 
     Raises:
         DepthrfError: Nothing could be triangulated.
@@ -84,26 +95,33 @@ def triangulate(job: TriangulateJob, progress: Progress) -> Model:
         build_database(
             database, job.folders.images, train, features, seed=job.seed, threads=job.threads, progress=progress
         )
-        model = _posed_model(database, job)
-        model = densify(model, database, job.folders.images, work, Densify(), job.seed)
+        model = _triangulated(database, job, work, job.refine_intrinsics)
         if np.median([i.num_points3D for i in placed_images(model)]) >= _FEW_POINTS:
             break
     for path in job.folders.sfm.glob("database*.db*"):
         if path != database:
             path.unlink()
-    shutil.rmtree(work, ignore_errors=True)
-    pairs = read_pairs(database)
     if model.num_points3D() == 0:
-        raise DepthrfError(_no_points(len(names), bool(pairs)))
-    verdict = check(placed_photos(model), ray_pairs(model, pairs, read_keypoints(database)), Trust())
+        raise DepthrfError(_no_points(len(names), bool(read_pairs(database))))
+    share = _agreeing_share(model, database)
+    warnings = []
+    if share < _DOUBTFUL_CONSISTENCY and not job.refine_intrinsics:
+        refined = _triangulated(database, job, work, True)
+        warnings = _warnings(share, _agreeing_share(refined, database), focal_of(model), focal_of(refined))
+    shutil.rmtree(work, ignore_errors=True)
     result = finish(model, _with_test(model, job), job.folders, job.test, progress)
-    share = _agreeing_share(verdict.per_photo)
-    return replace(
-        result,
-        database=database.name,
-        features=features.name,
-        consistency=verdict.consistency,
-        warnings=_warnings(share),
+    return replace(result, database=database.name, features=features.name, consistency=share, warnings=warnings)
+
+
+def _triangulated(database: Path, job: TriangulateJob, work: Path, refine_intrinsics: bool) -> pycolmap.Reconstruction:
+    return densify(
+        _posed_model(database, job),
+        database,
+        job.folders.images,
+        work,
+        Densify(),
+        job.seed,
+        refine_intrinsics=refine_intrinsics,
     )
 
 
@@ -111,17 +129,25 @@ def _without(group: CameraGroup, names: frozenset[str]) -> CameraGroup:
     return replace(group, names=tuple(n for n in group.names if n not in names))
 
 
-def _agreeing_share(per_photo: dict[str, float]) -> float:
-    return float(np.median(list(per_photo.values()))) if per_photo else 0.0
+def _agreeing_share(model: pycolmap.Reconstruction, database: Path) -> float:
+    """Share of all verified matches that agree with the model's poses and intrinsics."""
+    pairs = ray_pairs(model, read_pairs(database), read_keypoints(database))
+    return check(placed_photos(model), pairs, Trust(min_consistency=0.0, min_points=0)).consistency
 
 
-def _warnings(share: float) -> list[str]:
-    if share >= _SUSPICIOUS_CONSISTENCY:
-        return []
-    return [
-        f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these photos "
-        "and follow the OpenGL convention (x right, y up, z backward), and that the intrinsics are right."
-    ]
+def _warnings(share: float, refined_share: float, focal: float, refined_focal: float) -> list[str]:
+    if refined_share > share + _CLEARLY_BETTER:
+        return [
+            f"The photos fit a focal length of {refined_focal:.0f} pixels better than the given {focal:.0f}: "
+            f"{refined_share:.0%} of their matches would agree with the given poses, not {share:.0%}. "
+            "Where that may be so, let it be adjusted with refine_intrinsics."
+        ]
+    if share < _SUSPICIOUS_CONSISTENCY:
+        return [
+            f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these "
+            "photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
+        ]
+    return []
 
 
 def _no_points(num_photos: int, matched: bool) -> str:
@@ -154,6 +180,7 @@ def _rigid3d(job: TriangulateJob, name: str) -> pycolmap.Rigid3d:
 
 def _with_test(model: pycolmap.Reconstruction, job: TriangulateJob) -> pycolmap.Reconstruction:
     """A copy of the model that also holds the test photos, without keypoints."""
+    camera_of_photo = {i.name: i.camera_id for i in placed_images(model)}
     model = pycolmap.Reconstruction(model)
     camera_id = max(model.cameras, default=0)
     image_id = max(model.images, default=0)
@@ -161,13 +188,15 @@ def _with_test(model: pycolmap.Reconstruction, job: TriangulateJob) -> pycolmap.
         names = sorted(set(group.names) & job.test)
         if not names:
             continue
-        assert group.lens is not None
-        camera = camera_of(group.lens)
-        camera_id += 1
-        camera.camera_id = camera_id
-        model.add_camera_with_trivial_rig(camera)
+        used = next((camera_of_photo[n] for n in group.names if n in camera_of_photo), None)
+        if used is None:
+            assert group.lens is not None
+            camera = camera_of(group.lens)
+            camera_id += 1
+            used = camera.camera_id = camera_id
+            model.add_camera_with_trivial_rig(camera)
         for name in names:
             image_id += 1
-            image = pycolmap.Image(name=name, keypoints=np.zeros((0, 2)), camera_id=camera_id, image_id=image_id)
+            image = pycolmap.Image(name=name, keypoints=np.zeros((0, 2)), camera_id=used, image_id=image_id)
             model.add_image_with_trivial_frame(image, _rigid3d(job, name))
     return model

@@ -31,6 +31,7 @@ class Options:
     max_image_size: int = option(1600, "Longer side, in pixels, at which keypoints are found")
     min_share: float = option(0.5, "Stop when a smaller share of the photos can be placed (never fewer than 3)")
     focal_px: float | None = option(None, "Focal length of all photos in pixels, kept as given")
+    refine_intrinsics: bool = option(False, "With given poses: adjust focal length and distortion to the photos")
     seed: int = option(0, "Random seed; the same seed gives the same model on the same machine")
     threads: int = option(0, "CPU threads; 0 uses all", identity=False)
 
@@ -178,6 +179,7 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
         max_image_size=options.max_image_size,
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
+        refine_intrinsics=options.refine_intrinsics,
     )
 
 

@@ -75,9 +75,7 @@ def test_stereo_closed_form() -> None:
     poses[0, 0, 3], poses[1, 0, 3] = baseline / 2, -baseline / 2
     focal = np.full((2, 2), 500.0)
     index = np.zeros(2, dtype=np.int64)
-    covariance = point_covariances(
-        np.array([[0.0, 0.0, z]]), poses, focal, np.arange(2), index, np.array([noise])
-    )
+    covariance = point_covariances(np.array([[0.0, 0.0, z]]), poses, focal, np.arange(2), index, np.array([noise]))
     expected = z**2 / (500.0 * baseline) * np.sqrt(2.0) * noise
     np.testing.assert_allclose(depth_sigma(covariance, poses[:1]), expected, rtol=1e-3)
 

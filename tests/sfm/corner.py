@@ -14,15 +14,15 @@ from depthrf.geometry.transforms import look_at
 from depthrf.workspace import Workspace, create_workspace
 
 Array = NDArray[np.float64]
-CAMERA = Camera(400, 300, 360.0, 360.0, 200.0, 150.0)
+CAMERA = Camera(240, 180, 218.0, 218.0, 120.0, 90.0)
 _HALF = np.array([2.0, 1.5, 2.5])
-_TEXELS = 700
+_TEXELS = 500
 
 
 def _texture(rng: np.random.Generator) -> NDArray[np.float32]:
     """Noise of several scales, as real surfaces have, (T, T, 3) in 0..1."""
     image = np.zeros((_TEXELS, _TEXELS, 3), dtype=np.float32)
-    for cells, weight in ((8, 1.0), (32, 1.0), (100, 1.0), (250, 0.8)):
+    for cells, weight in ((6, 1.0), (20, 1.0), (45, 1.0)):
         coarse = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
         image += weight * cv2.resize(coarse, (_TEXELS, _TEXELS), interpolation=cv2.INTER_CUBIC)
     return np.clip(0.5 + 0.28 * image, 0, 1)
@@ -47,9 +47,7 @@ def render(view: View, walls: list[NDArray[np.float32]]) -> tuple[NDArray[np.uin
         u, v = (hit[..., i] * (_TEXELS - 1) for i in range(3) if i != a)
         for side in (0, 1):
             here = (axis == a) & ((directions[..., a] > 0) == bool(side))
-            sampled = cv2.remap(
-                walls[2 * a + side], u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR
-            )
+            sampled = cv2.remap(walls[2 * a + side], u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
             image[here] = sampled[here]
     return np.round(image * 255).astype(np.uint8), depth
 

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depthrf.depth.merging import (
+    Source,
+    clean_sensor_depth,
+    edge_sigma,
+    keypoint_prior,
+    merge,
+    refit_to_sensor,
+    sensor_scale,
+    sensor_sigma,
+    to_undistorted,
+    weighted_median,
+)
+from depthrf.geometry.camera import Camera, DepthPrior, SparseDepths
+from depthrf.geometry.distortion import project_through
+from depthrf.geometry.lens import Lens
+from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, views
+
+FOCAL = 500.0
+
+
+def full(value: float, sigma: float, shape=(4, 5)) -> DepthPrior:
+    return DepthPrior(np.full(shape, value, np.float32), np.full(shape, sigma, np.float32))
+
+
+def nothing(shape=(4, 5)) -> DepthPrior:
+    return full(0.0, 0.0, shape)
+
+
+def sparse(xy, depth, sigma=0.01, error=0.5) -> SparseDepths:
+    k = len(depth)
+    return SparseDepths(
+        np.array(xy, dtype=float).reshape(-1, 2),
+        np.array(depth, dtype=float),
+        np.broadcast_to(np.array(error, dtype=float), k).copy(),
+        np.full(k, 3),
+        np.broadcast_to(np.array(sigma, dtype=float), k).copy(),
+    )
+
+
+# Sensor
+
+
+def test_flying_and_out_of_range_pixels_go_and_surfaces_stay():
+    depth = np.full((40, 40), 2.0, np.float32)
+    depth[:, 20:] = 4.0
+    depth[5:35, 20] = 3.0  # flying pixels between the two
+    depth[0, 0], depth[39, 39], depth[0, 39] = 0.01, 99.0, np.nan
+    clean = clean_sensor_depth(depth, FOCAL, near=0.1, far=10)
+    assert (clean[5:35, 20] == 0).all()
+    assert (clean[1:-1, 1:19] == 2).all()
+    assert (clean[1:-1, 22:-1] == 4).all()
+    assert clean[0, 0] == clean[39, 39] == clean[0, 39] == 0
+
+
+def test_slanted_surfaces_survive_at_any_resolution():
+    for focal in (40.0, 200.0, 600.0):
+        camera = Camera(64, 48, focal, focal, 32, 24)
+        rays = camera.directions(camera.pixel_centres())
+        depth = (1.5 / (0.5 + rays[..., 0] * np.tan(np.deg2rad(70)) * 0.3)).astype(np.float32)
+        usable = (depth > 0.1) & (depth < 10)
+        clean = clean_sensor_depth(depth, focal, near=0.1, far=10)
+        assert (clean > 0)[usable].mean() > 0.9
+
+
+def test_sigma_of_the_sensor():
+    depth = np.full((20, 20), 2.0, np.float32)
+    assert sensor_sigma(depth, FOCAL)[10, 10] == pytest.approx(0.0075 * 2 + 0.0012 + 0.0019 * 1.6**2)
+    depth[:, 10:] = 3.0
+    sigma = sensor_sigma(depth, FOCAL)
+    assert sigma[10, 9] > 0.2
+    assert sigma[10, 3] < 0.03
+    assert sensor_sigma(np.zeros((5, 5), np.float32), FOCAL).max() == 0
+
+
+def test_edge_sigma_ignores_holes():
+    depth = np.full((9, 9), 2.0, np.float32)
+    depth[4, 4] = 0
+    assert edge_sigma(depth, FOCAL).max() == 0
+
+
+@pytest.mark.parametrize("divide", [1, 2])
+def test_undistortion_of_sensor_depth(divide):
+    """Depth rendered through the lens, at full and half resolution, against depth rendered without distortion."""
+    view = views()[0]
+    distorted = depth_along(view, lens_directions(LENS))[::divide, ::divide].astype(np.float32)
+    undistorted = to_undistorted(distorted, CAMERA, LENS)
+    true = depth_map(view)
+    inside = undistorted > 0
+    assert inside.mean() > 0.95
+    assert np.median(np.abs(undistorted - true)[inside]) < 0.006 * divide * true.mean()
+
+
+def test_undistortion_without_distortion_is_the_identity():
+    values = np.random.default_rng(0).random((CAMERA.height, CAMERA.width)).astype(np.float32)
+    lens = Lens("PINHOLE", CAMERA.width, CAMERA.height, (CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy))
+    np.testing.assert_array_equal(to_undistorted(values, CAMERA, lens), values)
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        ("SIMPLE_RADIAL", (500, 320, 240, 0.1)),
+        ("RADIAL", (500, 320, 240, 0.1, -0.05)),
+        ("OPENCV", (500, 510, 320, 240, 0.1, -0.05, 0.01, -0.02)),
+        ("OPENCV_FISHEYE", (500, 510, 320, 240, 0.1, -0.05, 0.01, -0.02)),
+    ],
+)
+def test_lens_models_against_opencv(model, params):
+    import cv2
+
+    rays = np.random.default_rng(1).uniform(-0.5, 0.5, (30, 3))
+    rays[:, 2] = 1.0
+    lens = Lens(model, 640, 480, params)
+    n = lens.num_focals
+    matrix = np.array([[params[0], 0, params[n]], [0, params[n - 1], params[n + 1]], [0, 0, 1.0]])
+    coefficients = np.zeros(4)
+    coefficients[: len(lens.distortion)] = lens.distortion
+    if "FISHEYE" in model:
+        expected, _ = cv2.fisheye.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), matrix, coefficients)
+    else:
+        expected, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, coefficients)
+    np.testing.assert_allclose(project_through(lens, rays), expected[:, 0], atol=1e-6)
+
+
+def test_sensor_scale_withstands_outliers():
+    rng = np.random.default_rng(2)
+    pairs = []
+    for _ in range(5):
+        depth = rng.uniform(1, 4, 60)
+        metres = 0.37 * depth * np.exp(rng.normal(0, 0.02, 60))
+        metres[:18] = rng.uniform(0.2, 5, 18)
+        metres[-5:] = 0
+        pairs.append((depth, 0.02 * depth, metres))
+    scale = sensor_scale(pairs)
+    assert scale is not None
+    assert scale.metres_per_unit == pytest.approx(0.37, rel=0.01)
+    assert (scale.num_keypoints, scale.num_photos) == (275, 5)
+    assert sensor_scale(pairs[:1], min_keypoints=100) is None
+    assert sensor_scale([]) is None
+
+
+def test_weighted_median_matches_repeated_values():
+    rng = np.random.default_rng(3)
+    values, times = rng.normal(size=21), rng.integers(1, 4, 21)
+    times[0] += 1 - times.sum() % 2  # an odd total has one middle value
+    assert weighted_median(values, times.astype(float)) == np.median(np.repeat(values, times))
+
+
+# Keypoints
+
+
+def test_keypoints_land_on_the_pixel_that_contains_them():
+    prior = keypoint_prior(sparse([[0.0, 0.0], [2.9, 1.1], [4.5, 3.5]], [1, 2, 3]), 5, 4)
+    assert prior.depth[0, 0] == 1
+    assert prior.depth[1, 2] == 2
+    assert prior.depth[3, 4] == 3
+    assert (prior.depth > 0).sum() == 3
+    assert prior.sigma[0, 0] == pytest.approx(0.01)
+    assert prior.sigma[3, 4] == pytest.approx(0.015)  # floor of half a percent
+
+
+def test_bad_keypoints_are_left_out():
+    xy = [[1, 1], [2, 1], [3, 1], [9, 1], [1, 2], [1, 3]]
+    data = sparse(xy, [2, 2, 2, 2, -1, np.nan], sigma=[0.5, 0.01, 0.01, 0.01, 0.01, 0.01], error=[0.5, 3, 1, 1, 1, 1])
+    prior = keypoint_prior(data, 5, 4)
+    assert np.argwhere(prior.depth > 0).tolist() == [[1, 3]]
+    assert (keypoint_prior(sparse(np.empty((0, 2)), []), 5, 4).depth == 0).all()
+
+
+def test_of_two_keypoints_in_a_pixel_the_surer_stays():
+    for order in ([0, 1], [1, 0]):
+        depth, sigma = np.array([2.0, 3.0])[order], np.array([0.02, 0.2])[order]
+        assert keypoint_prior(sparse([[1.2, 1.2], [1.8, 1.8]], depth, sigma=sigma), 5, 4).depth[1, 1] == 2
+
+
+# Composite
+
+
+def test_inverse_variance_average():
+    prior, source = merge(sensor=full(2.0, 0.1), mono=full(2.2, 0.2), keypoints=nothing())
+    assert (source == Source.MERGED).all()
+    np.testing.assert_allclose(prior.depth, (2.0 / 0.01 + 2.2 / 0.04) / (1 / 0.01 + 1 / 0.04), rtol=1e-6)
+    np.testing.assert_allclose(prior.sigma, (1 / 0.01 + 1 / 0.04) ** -0.5, rtol=1e-6)
+
+
+def test_where_they_disagree_the_surer_counts():
+    prior, source = merge(sensor=full(2.0, 0.01), mono=full(4.0, 0.1), keypoints=nothing())
+    assert (prior.depth == 2).all()
+    assert (source == Source.SENSOR).all()
+    prior, source = merge(sensor=full(2.0, 0.5), mono=full(8.0, 0.1), keypoints=nothing())
+    assert (prior.depth == 8).all()
+    assert (source == Source.MONO).all()
+
+
+def test_each_pixel_takes_what_there_is():
+    sensor, mono, keypoints = full(2.0, 0.1), full(3.0, 0.1), full(5.0, 0.1)
+    sensor.depth[:, :2] = 0
+    mono.depth[:2] = 0
+    keypoints.depth[:, 1:] = 0
+    prior, source = merge(sensor=sensor, mono=mono, keypoints=keypoints)
+    assert source.tolist()[0] == [Source.KEYPOINT, Source.NONE, Source.SENSOR, Source.SENSOR, Source.SENSOR]
+    assert source.tolist()[2][:2] == [Source.MONO, Source.MONO]
+    assert ((prior.depth > 0) == (source != Source.NONE)).all()
+    assert ((prior.sigma > 0) == (source != Source.NONE)).all()
+    for alone in ({"sensor": sensor, "mono": None}, {"sensor": None, "mono": mono}, {"sensor": None, "mono": None}):
+        prior, source = merge(**alone, keypoints=keypoints)
+        assert ((prior.depth > 0) == (source != Source.NONE)).all()
+
+
+@pytest.mark.parametrize("kind", ["depth", "inverse_depth"])
+def test_mono_is_fitted_again_to_the_sensor(kind):
+    rng = np.random.default_rng(4)
+    true = rng.uniform(1, 4, (60, 60)).astype(np.float32)
+    y = true if kind == "depth" else 1 / true
+    y = 1.2 * y + 0.05  # what a poor fit to keypoints left
+    mono = DepthPrior((y if kind == "depth" else 1 / y).astype(np.float32), (0.1 * true).astype(np.float32))
+    hole = np.zeros((60, 60), bool)
+    hole[:, :30] = True
+    sensor = DepthPrior(np.where(hole, 0, true), np.where(hole, 0, 0.01 * true).astype(np.float32))
+    refitted = refit_to_sensor(mono, sensor, kind, np.random.default_rng(0))
+    np.testing.assert_allclose(refitted.depth[hole], true[hole], rtol=0.01)
+    assert (refitted.sigma > 0).all()
+    unchanged = refit_to_sensor(mono, nothing((60, 60)), kind, np.random.default_rng(0))
+    np.testing.assert_array_equal(unchanged.depth, mono.depth)

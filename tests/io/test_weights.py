@@ -1,0 +1,201 @@
+"""Downloads against a local HTTP server that misbehaves on request."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.io import weights as module
+from depthrf.io.weights import Weights, fetch_weights, verify_weights
+
+CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
+
+
+@dataclass
+class Server:
+    """What the server has, how it misbehaves, and what it was asked."""
+
+    url: str = ""
+    content: bytes = CONTENT
+    etag: str = '"v1"'
+    status: int = 200
+    cut_after: list[int] = field(default_factory=list)  # bytes sent before the connection is cut, per request
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def server():
+    state = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            state.ranges.append(wanted)
+            start = 0
+            if wanted and self.headers.get("If-Range") == state.etag:
+                start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            self.send_response(206 if start else state.status)
+            body = state.content[start:] if state.status == 200 else b""
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", state.etag)
+            self.end_headers()
+            cut = state.cut_after.pop(0) if state.cut_after else len(body)
+            self.wfile.write(body[:cut])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        state.url = f"http://127.0.0.1:{httpd.server_port}/file.pt"
+        yield state
+        httpd.shutdown()
+
+
+def entry(url: str, **changes) -> Weights:
+    plain = Weights("w", "Title", "arch", url, "file.pt", "non-commercial", "The terms.", "input", "depth", "paper")
+    return replace(plain, **changes)
+
+
+def test_fetch_shows_the_terms_and_pins(server, tmp_path, capsys):
+    file = fetch_weights(entry(server.url), tmp_path)
+    assert file.read_bytes() == CONTENT
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.pt", "file.pt.json"]
+    said = capsys.readouterr().err
+    assert said.index("non-commercial") < said.index("sha256")
+    assert "The terms." in said
+    assert verify_weights(entry(server.url), tmp_path).against == "pin"
+    fetch_weights(entry(server.url), tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_file_that_changed_after_its_first_download_is_refused(server, tmp_path):
+    file = fetch_weights(entry(server.url), tmp_path)
+    file.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(DepthrfError, match="refused"):
+        verify_weights(entry(server.url), tmp_path)
+    file.unlink()
+    server.content = CONTENT[:-1] + b"y"
+    with pytest.raises(DepthrfError, match="first download"):
+        fetch_weights(entry(server.url), tmp_path)
+    assert not file.exists()
+
+
+def test_published_checksum_and_size(server, tmp_path):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    good = entry(server.url, sha256=digest, size=len(CONTENT))
+    fetch_weights(good, tmp_path)
+    assert verify_weights(good, tmp_path).against == "manifest"
+    for bad in (replace(good, sha256="0" * 64), replace(good, size=5)):
+        other = tmp_path / "other"
+        with pytest.raises(DepthrfError, match=r"SHA-256|bytes, expected"):
+            fetch_weights(bad, other)
+        assert list(other.iterdir()) == []
+
+
+def test_cut_connection_is_continued(server, tmp_path):
+    server.cut_after = [1_500_000]
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1500000-"]
+
+
+def test_cut_download_goes_on_in_the_next_run(server, tmp_path):
+    server.cut_after = [1_000_000, 100, 100, 100]
+    with pytest.raises(DepthrfError, match="run the command again"):
+        fetch_weights(entry(server.url), tmp_path)
+    assert not (tmp_path / "file.pt").exists()
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges[-1] == "bytes=1000300-"
+
+
+def test_a_part_of_another_version_is_not_continued(server, tmp_path):
+    server.cut_after = [1_000_000, 0, 0, 0]
+    with pytest.raises(DepthrfError):
+        fetch_weights(entry(server.url), tmp_path)
+    server.content, server.etag = CONTENT[::-1], '"v2"'
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT[::-1]
+
+
+def test_not_found(server, tmp_path):
+    server.status = 404
+    with pytest.raises(DepthrfError, match="404"):
+        fetch_weights(entry(server.url), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_network(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(DepthrfError, match="Check the network"):
+        fetch_weights(entry(f"http://127.0.0.1:{port}/file.pt"), tmp_path)
+
+
+def test_disk_full(server, tmp_path):
+    """A process that may write only 1 MB per file gets the message, keeps the part, and a later run completes it."""
+    code = (
+        "import sys, pathlib\n"
+        "from tests.io.test_weights import entry\n"
+        "from depthrf.io.weights import fetch_weights\n"
+        "from depthrf.errors import DepthrfError\n"
+        "try:\n    fetch_weights(entry(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+        "except DepthrfError as e:\n    print(e)\n"
+    )
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    command = [sys.executable, "-c", code, server.url, str(tmp_path)]
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert "No room" in done.stdout, done.stderr
+    assert not (tmp_path / "file.pt").exists()
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges[-1] == "bytes=1000000-"
+
+
+def test_not_enough_room_is_told_before_the_download(server, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(DepthrfError, match="No room"):
+        fetch_weights(entry(server.url), tmp_path)
+
+
+def test_unwritable_folder(server, tmp_path):
+    (tmp_path / "f").write_text("a file where the folder should be")
+    with pytest.raises(DepthrfError, match="DEPTHRF_WEIGHTS"):
+        fetch_weights(entry(server.url), tmp_path / "f")
+
+
+def test_manifest_matches_the_networks(monkeypatch, tmp_path):
+    from depthrf.depth.networks import NETWORKS
+
+    monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path))
+    entries = module.manifest()
+    assert set(entries) == set(NETWORKS)
+    for name, network in NETWORKS.items():
+        assert entries[name].kind == network.kind
+        assert entries[name].url.startswith("https://")
+        assert module.path(name) == tmp_path / entries[name].file
+    assert not any(listed.present for listed in module.list_weights())
+    with pytest.raises(UsageError, match="omnidata"):
+        module.path("unknown")
+    with pytest.raises(DepthrfError, match="weights fetch omnidata"):
+        module.verify("omnidata")
+
+
+def test_cache_folder_of_the_platform(monkeypatch, tmp_path):
+    monkeypatch.delenv("DEPTHRF_WEIGHTS", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert module.folder() == tmp_path / "depthrf" / "weights"

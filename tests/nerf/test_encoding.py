@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from depthrf.nerf import encoding
+
+
+def test_frustum_gaussian_matches_sampling() -> None:
+    """Moments of points drawn uniformly from the cone between two planes."""
+    rng = np.random.default_rng(0)
+    direction, radius, t0, t1 = np.array([0.3, -0.2, 1.0]), 0.15, 1.0, 1.8
+    n = 400_000
+    t = (t0**3 + rng.random(n) * (t1**3 - t0**3)) ** (1 / 3)  # area grows as t^2
+    angle, r = 2 * np.pi * rng.random(n), radius * t * np.sqrt(rng.random(n))
+    axis = direction / np.linalg.norm(direction)
+    u = np.cross(axis, [1.0, 0, 0])
+    u /= np.linalg.norm(u)
+    v = np.cross(axis, u)
+    x = t[:, None] * direction + (r * np.cos(angle))[:, None] * u + (r * np.sin(angle))[:, None] * v
+    mean, covariance = encoding.frustum_gaussians(
+        torch.zeros(1, 3).double(),
+        torch.tensor(direction)[None],
+        torch.tensor([radius]).double(),
+        torch.tensor([[t0, t1]]).double(),
+    )
+    np.testing.assert_allclose(mean[0, 0], x.mean(0), atol=2e-3)
+    np.testing.assert_allclose(covariance[0, 0], np.cov(x.T), atol=6e-4)
+
+
+def test_integrated_encoding_is_the_expectation() -> None:
+    torch.manual_seed(0)
+    mean, std = torch.tensor([[0.3, -0.7, 1.1]]).double(), torch.tensor([[0.2, 0.05, 0.4]]).double()
+    samples = mean + std * torch.randn(400_000, 3, dtype=torch.float64)
+    scales = 2.0 ** torch.arange(4, dtype=torch.float64)
+    angle = (samples[:, None, :] * scales[:, None]).flatten(1)
+    expected = torch.cat([angle.sin(), angle.cos()], dim=-1).mean(0)
+    torch.testing.assert_close(encoding.integrated_encoding(mean, std**2, 4)[0], expected, atol=5e-3, rtol=0)
+
+
+def test_spherical_harmonics_are_orthonormal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(400_000, 3, generator=generator, dtype=torch.float64)
+    y = encoding.spherical_harmonics(v / v.norm(dim=-1, keepdim=True), 2)
+    gram = 4 * torch.pi * (y.T @ y) / len(y)
+    torch.testing.assert_close(gram, torch.eye(8, dtype=torch.float64), atol=0.02, rtol=0)
+
+
+def test_encodings_of_degree_zero_are_empty_or_identity() -> None:
+    v = torch.tensor([[0.0, 0.0, 1.0]])
+    assert encoding.spherical_harmonics(v, 0).shape == (1, 0)
+    assert torch.equal(encoding.positional_encoding(v, 0), v)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from depthrf.nerf import losses
+from depthrf.nerf.options import LossOptions
+from depthrf.nerf.render import Level
+
+OPTIONS = LossOptions(surface=0.02, cdf_slack=2.0)
+
+
+def level(weights: torch.Tensor, near: float = 0.5, far: float = 4.0) -> Level:
+    t = torch.linspace(near, far, weights.shape[-1] + 1, dtype=weights.dtype).expand(len(weights), -1)
+    s = (t - near) / (far - near)
+    return Level(s, t, weights)
+
+
+def random_level(rays: int = 6, bins: int = 40) -> Level:
+    generator = torch.Generator().manual_seed(0)
+    w = torch.rand(rays, bins, generator=generator, dtype=torch.float64) ** 3
+    return level(w / (1.2 * w.sum(-1, keepdim=True)))
+
+
+DEPTH = torch.tensor([1.0, 2.0, 0.0, 3.1, 0.7, 0.0], dtype=torch.float64)
+SIGMA = torch.tensor([0.05, 0.2, 0.0, 0.01, 0.4, 0.0], dtype=torch.float64)
+
+
+def test_cdf_equals_the_loop() -> None:
+    lv = random_level()
+    sums, counts = {"near": 0.0, "far": 0.0, "empty": 0.0}, {"near": 0, "far": 0, "empty": 0}
+    for ray in range(6):
+        depth, sigma = float(DEPTH[ray]), float(SIGMA[ray])
+        if depth == 0:
+            continue
+        eps, slack = ((0.02 * depth) ** 2 + sigma**2) ** 0.5, 2.0 * sigma
+        cumulative = 0.0
+        for i in range(40):
+            w, edge = float(lv.weights[ray, i]), float(lv.t[ray, i + 1])
+            cumulative += w
+            phi = lambda centre, e=edge, s=eps: float(Normal(0.0, 1.0).cdf(torch.tensor((e - centre) / s)))  # noqa: E731
+            if edge <= depth - slack - 3 * eps:
+                part, value = "empty", w**2
+            elif edge < depth:
+                part, value = "near", max(cumulative - phi(depth - slack), 0) ** 2
+            else:
+                part, value = "far", max(phi(depth + slack) - cumulative, 0) ** 2
+            sums[part] += value
+            counts[part] += 1
+    mean = {part: sums[part] / max(counts[part], 1) for part in sums}
+    expected = OPTIONS.cdf_empty * mean["empty"] + OPTIONS.cdf_bound * (mean["near"] + mean["far"])
+    assert float(losses.cdf_depth(lv, DEPTH, SIGMA, OPTIONS)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cdf_is_zero_for_a_ray_that_ends_like_the_prior() -> None:
+    """Weights that are the Gaussian's own mass around D violate no bound, whatever the slack."""
+    t = torch.linspace(0.5, 4.0, 2001, dtype=torch.float64)[None]
+    eps = float(torch.hypot(torch.tensor(0.02 * 2.0), torch.tensor(0.1)))
+    cdf = Normal(2.0, eps).cdf(t)
+    lv = Level(t, t, cdf[:, 1:] - cdf[:, :-1])
+    loss = losses.cdf_depth(lv, torch.tensor([2.0]).double(), torch.tensor([0.1]).double(), OPTIONS)
+    assert float(loss) < 1e-6
+
+
+def test_cdf_punishes_early_and_late_surfaces_and_ignores_errors_within_the_slack() -> None:
+    def surface_at(z: float) -> float:
+        weights = torch.zeros(1, 700, dtype=torch.float64)
+        weights[0, round((z - 0.5) / 0.005)] = 1.0
+        lv = level(weights)
+        return float(losses.cdf_depth(lv, torch.tensor([2.0]).double(), torch.tensor([0.1]).double(), OPTIONS))
+
+    right, early, late = surface_at(2.0), surface_at(1.2), surface_at(2.9)
+    assert early > 5 * right
+    assert late > 5 * right
+
+
+def test_l2_closed_form() -> None:
+    weights = torch.zeros(1, 7, dtype=torch.float64)
+    weights[0, 3] = 1.0
+    lv = level(weights)  # the middle interval's midpoint is 2.25
+    loss = losses.l2_depth(lv, torch.tensor([2.0]).double(), torch.tensor([0.1]).double(), OPTIONS)
+    assert float(loss) == pytest.approx(0.0625)
+
+
+def test_urf_equals_the_loop() -> None:
+    lv = random_level()
+    total, rays = 0.0, 0
+    for ray in range(6):
+        depth, sigma = float(DEPTH[ray]), float(SIGMA[ray])
+        if depth == 0:
+            continue
+        rays += 1
+        std = ((0.02 * depth) ** 2 + sigma**2) ** 0.5
+        expected = 0.0
+        for i in range(40):
+            w, low, high = float(lv.weights[ray, i]), float(lv.t[ray, i]), float(lv.t[ray, i + 1])
+            mid = 0.5 * (low + high)
+            expected += w * mid
+            if abs(mid - depth) < 3 * std:
+                normal = Normal(depth, std)
+                mass = float(normal.cdf(torch.tensor(high)) - normal.cdf(torch.tensor(low)))
+                total += (w - mass) ** 2
+            elif mid < depth:
+                total += w**2
+        total += (expected - depth) ** 2
+    assert float(losses.urf_depth(lv, DEPTH, SIGMA, OPTIONS)) == pytest.approx(total / rays, rel=1e-4)
+
+
+def test_ds_nerf_is_least_when_the_ray_ends_at_the_prior() -> None:
+    def at(index: int) -> float:
+        weights = torch.full((1, 35), 1e-4, dtype=torch.float64)
+        weights[0, index] = 0.99
+        depth = level(weights).t[0, [17, 18]].mean()[None]
+        return float(losses.ds_nerf_depth(level(weights), depth, torch.tensor([0.05]).double(), OPTIONS))
+
+    assert min(range(35), key=at) == 17
+
+
+@pytest.mark.parametrize("name", list(losses.DEPTH_LOSSES))
+@pytest.mark.parametrize("fill", [0.0, 1e-30, 0.5, 1.0])
+@pytest.mark.parametrize("valid", [True, False])
+def test_depth_losses_and_gradients_are_finite(name: str, fill: float, valid: bool) -> None:
+    weights = torch.zeros(4, 16)
+    weights[:, 5] = fill
+    weights.requires_grad_()
+    depth = torch.tensor([2.0, 0.4, 5.0, 1e-6]) if valid else torch.zeros(4)
+    loss = losses.DEPTH_LOSSES[name](level(weights), depth, torch.zeros(4), OPTIONS)
+    (loss + 0.0 * weights.sum()).backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(weights.grad).all()
+    if not valid:
+        assert float(loss.detach()) == 0.0
+        assert (weights.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", list(losses.DEPTH_LOSSES))
+def test_rays_without_depth_do_not_change_the_loss(name: str) -> None:
+    lv = random_level()
+    keep = DEPTH > 0
+    small = Level(lv.s[keep], lv.t[keep], lv.weights[keep])
+    loss = losses.DEPTH_LOSSES[name]
+    assert float(loss(lv, DEPTH, SIGMA, OPTIONS)) == pytest.approx(
+        float(loss(small, DEPTH[keep], SIGMA[keep], OPTIONS))
+    )
+
+
+def test_interlevel_is_zero_when_the_proposal_bounds_and_moves_only_the_proposal() -> None:
+    field = random_level()
+    assert float(losses.interlevel([field, field])) < 1e-20
+    proposal_weights = (0.2 * field.weights).requires_grad_()
+    field_weights = field.weights.clone().requires_grad_()
+    proposal = Level(field.s, field.t, proposal_weights)
+    loss = losses.interlevel([proposal, Level(field.s, field.t, field_weights)])
+    loss.backward()
+    assert float(loss.detach()) > 0
+    assert (proposal_weights.grad <= 0).all()
+    assert field_weights.grad is None
+
+
+def test_slack_loosens_the_bound() -> None:
+    lv = random_level()
+    tight = losses.cdf_depth(lv, DEPTH, SIGMA, dataclasses.replace(OPTIONS, cdf_slack=0.0, cdf_empty=0.0))
+    loose = losses.cdf_depth(lv, DEPTH, SIGMA, dataclasses.replace(OPTIONS, cdf_slack=3.0, cdf_empty=0.0))
+    assert float(loose) < float(tight)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from depthrf.geometry.camera import Camera, DepthPrior, View
+from depthrf.geometry.transforms import look_at
+from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
+from depthrf.nerf.rays import Bounds, PixelStore, resize_prior, view_rays
+
+CPU = torch.device("cpu")
+BOUNDS = Bounds(0.1, 5.0)
+UP = np.array([0.0, -1.0, 0.0])
+
+
+def views() -> list[View]:
+    poses = [look_at(np.array([x, 0.2, -3.0]), np.zeros(3), UP) for x in (-1.0, 0.0, 1.5)]
+    cameras = [Camera(8, 6, 9.0, 9.5, 4.2, 2.9), Camera(6, 8, 7.0, 7.0, 3.0, 4.0), Camera(8, 6, 9.0, 9.5, 4.2, 2.9)]
+    return [View(f"{i}.jpg", c, p) for i, (c, p) in enumerate(zip(cameras, poses, strict=True))]
+
+
+def store(share: float = 0.1) -> PixelStore:
+    images, priors = [], []
+    for number, view in enumerate(views()):
+        h, w = view.camera.height, view.camera.width
+        rows, cols = np.mgrid[:h, :w]
+        images.append(np.stack([np.full((h, w), number), rows, cols], -1).astype(np.uint8))
+        depth = np.where(np.random.default_rng(number).random((h, w)) < share, 1.0 + number, 0.0).astype(np.float32)
+        priors.append(DepthPrior(depth, 0.1 * depth))
+    return PixelStore(views(), images, priors, bounds=BOUNDS, device=CPU)
+
+
+def test_t_along_a_ray_is_z_depth() -> None:
+    view = views()[0]
+    rays = view_rays(view, BOUNDS, CPU)
+    points = (rays.origins + 2.7 * rays.directions).double().numpy()
+    in_cam = points @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
+    np.testing.assert_allclose(in_cam[:, 2], 2.7, atol=1e-5)
+
+
+def test_rays_go_through_pixel_centres() -> None:
+    view = views()[0]
+    rays = view_rays(view, BOUNDS, CPU)
+    points = (rays.origins + 2.0 * rays.directions).double().numpy()
+    in_cam = points @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
+    np.testing.assert_allclose(view.camera.project(in_cam), view.camera.pixel_centres().reshape(-1, 2), atol=1e-4)
+
+
+def test_batches_pair_each_pixel_with_its_own_ray() -> None:
+    """Photos of different sizes: the colours encode photo, row and column, which must agree with the ray."""
+    s = store()
+    batch = s.sample(500, 0.3, torch.Generator().manual_seed(0))
+    code = (batch.rgb * 255).round().long()
+    for ray in range(0, 500, 7):
+        number, row, col = code[ray].tolist()
+        assert number == int(batch.camera_idx[ray])
+        view = views()[number]
+        expected = view.world_from_cam[:3, :3] @ view.camera.directions(np.array([col + 0.5, row + 0.5]))
+        np.testing.assert_allclose(batch.directions[ray].numpy(), expected, atol=1e-5)
+        if batch.depth[ray] > 0:
+            assert float(batch.depth[ray]) == 1.0 + number
+
+
+def test_sparse_priors_get_their_share_of_the_batch() -> None:
+    batch = store(0.05).sample(1000, 0.4, torch.Generator().manual_seed(0))
+    assert (batch.depth > 0).float().mean() >= 0.4
+    without = store(0.0).sample(1000, 0.4, torch.Generator().manual_seed(0))
+    assert (without.depth == 0).all()
+
+
+def test_resized_prior_keeps_keypoints_and_never_averages() -> None:
+    depth = np.zeros((60, 80), dtype=np.float32)
+    depth[10, 13], depth[41, 77] = 2.0, 5.0
+    small = resize_prior(DepthPrior(depth, depth * 0.1), Camera(20, 15, 20, 20, 10, 7.5))
+    assert set(np.unique(small.depth)) == {0.0, 2.0, 5.0}
+    assert small.depth[2, 3] == 2.0
+    assert small.depth[10, 19] == 5.0
+    assert small.sigma[2, 3] == pytest.approx(0.2)
+
+
+def test_normalisation_puts_the_scene_into_the_unit_ball_and_scales_depth() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(500, 3)) * [4.0, 1.0, 2.0] + [10.0, -3.0, 7.0]
+    similarity = normalising_similarity(views(), points)
+    assert np.quantile(np.linalg.norm(similarity.apply(points), axis=1), 0.9) <= 1.0
+    view = views()[1]
+    normalised = normalise_view(view, similarity)
+    assert np.linalg.norm(normalised.centre) <= 1.0 + 1e-9
+    z = (points @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3])[:, 2]
+    moved = similarity.apply(points)
+    z_normalised = (moved @ normalised.cam_from_world[:3, :3].T + normalised.cam_from_world[:3, 3])[:, 2]
+    np.testing.assert_allclose(z_normalised, similarity.scale * z, atol=1e-9)
+
+
+def test_bounds_hold_the_known_depths_with_a_margin() -> None:
+    bounds = depth_bounds(np.linspace(0.5, 2.0, 1000))
+    assert 0 < bounds.near < 0.3
+    assert bounds.far > 3.0
+    assert depth_bounds(np.zeros(0)).near > 0

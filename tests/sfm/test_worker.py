@@ -1,0 +1,88 @@
+"""The child process: its errors, its death and its end when the parent is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthrf.errors import DepthrfError
+from depthrf.sfm import worker
+from depthrf.sfm.jobs import CameraGroup, Folders, ReconstructJob
+
+
+def make_job(root: Path) -> ReconstructJob:
+    folders = Folders(root / "images", root / "sfm", root / "u" / "images", root / "u" / "sparse", root / "p.ply")
+    folders.sfm.mkdir(exist_ok=True)
+    return ReconstructJob(folders, (CameraGroup(("a.jpg", "b.jpg", "c.jpg"), 64, 48),), "x", 64, 0, 1, 3)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Collects the processes that the worker starts."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def remember(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(worker.subprocess, "Popen", remember)
+    return started
+
+
+def test_a_failure_names_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with pytest.raises(DepthrfError, match=r"does not exist.*log\.txt|log\.txt"):
+        worker.run_job(make_job(tmp_path), log, lambda *_: None)
+    assert "Traceback" in log.read_text()
+
+
+def test_a_dead_child_is_reported(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
+    def kill(*_: Any) -> None:
+        os.kill(children[0].pid, signal.SIGABRT)
+
+    job = make_job(tmp_path)
+    job.folders.images.mkdir()
+    for name in job.groups[0].names:
+        _write_image(job.folders.images / name)
+    with pytest.raises(DepthrfError, match=r"SIGABRT.*log\.txt"):
+        worker.run_job(job, tmp_path / "log.txt", kill)
+
+
+def test_interrupting_the_parent_ends_the_child(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    job = make_job(tmp_path)
+    job.folders.images.mkdir()
+    for name in job.groups[0].names:
+        _write_image(job.folders.images / name)
+    with pytest.raises(KeyboardInterrupt):
+        worker.run_job(job, tmp_path / "log.txt", interrupt)
+    assert children[0].returncode == -signal.SIGKILL
+
+
+def test_the_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
+    code = "import time; from depthrf.sfm import worker; worker._handle = lambda *a: time.sleep(60); worker.main()"
+    import pickle
+    import sys
+
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    pickle.dump(make_job(tmp_path), child.stdin)
+    child.stdin.flush()
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=1.5)
+    child.stdin.close()
+    assert child.wait(timeout=20) == 1
+
+
+def _write_image(path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(path)
