@@ -73,23 +73,23 @@ def build_tree(
     return {"box": np.stack(box), "skip": np.array(skip), "leaf": np.array(leaf)}
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def dot(a, b):  # type: ignore[no-untyped-def]
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def turn(m, v):  # type: ignore[no-untyped-def]
     """m v."""
     return dot(m[0], v), dot(m[1], v), dot(m[2], v)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _inverse(x):  # type: ignore[no-untyped-def]
     return 1.0 / (x if abs(x) > 1e-12 else 1e-12)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _slabs(o, d, half, inside):  # type: ignore[no-untyped-def]
     """Distance and face where a ray enters a box about the origin (or leaves it, when ``inside``); -1 is a miss."""
     near, far, near_face, far_face = -np.inf, np.inf, 0, 0
@@ -110,7 +110,7 @@ def _slabs(o, d, half, inside):  # type: ignore[no-untyped-def]
     return near, near_face
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _round(o, d, radius, dims):  # type: ignore[no-untyped-def]
     """Distance where a ray enters a sphere (dims 3) or an endless cylinder about z (dims 2); -1 is a miss."""
     a, b, c = 0.0, 0.0, -radius * radius
@@ -124,7 +124,7 @@ def _round(o, d, radius, dims):  # type: ignore[no-untyped-def]
     return (-b - math.sqrt(root)) / a
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _hit_local(kind, o, d, half):  # type: ignore[no-untyped-def]
     """Distance and face of the first hit in a primitive's own axes; -1 is a miss."""
     if kind == SPHERE:
@@ -142,7 +142,7 @@ def _hit_local(kind, o, d, half):  # type: ignore[no-untyped-def]
     return _slabs(o, d, half, kind == ROOM)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _chart_uv(kind, face, p, half):  # type: ignore[no-untyped-def]
     if kind == SPHERE:
         z = min(1.0, max(-1.0, p[2] / half[0]))
@@ -155,14 +155,14 @@ def _chart_uv(kind, face, p, half):  # type: ignore[no-untyped-def]
     return 0.5 + 0.5 * p[first] / half[first], 0.5 + 0.5 * p[second] / half[second]
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _local(solids, p, o, d):  # type: ignore[no-untyped-def]
     """A world ray in primitive ``p``'s own axes."""
     c, m = solids.centre[p], solids.rotation[p]
     return turn(m, (o[0] - c[0], o[1] - c[1], o[2] - c[2])), turn(m, d)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def cast(solids, o, d):  # type: ignore[no-untyped-def]
     """First hit of a ray that starts inside the room: (t, primitive, chart, u, v)."""
     hit, node = 0, 0
@@ -170,10 +170,9 @@ def cast(solids, o, d):  # type: ignore[no-untyped-def]
     best, face = _hit_local(solids.kind[0], lo, ld, solids.half[0])
     ix, iy, iz = _inverse(d[0]), _inverse(d[1]), _inverse(d[2])
     while node < solids.skip.size:
-        low, high = solids.box[node, 0], solids.box[node, 1]
-        x0, x1 = (low[0] - o[0]) * ix, (high[0] - o[0]) * ix
-        y0, y1 = (low[1] - o[1]) * iy, (high[1] - o[1]) * iy
-        z0, z1 = (low[2] - o[2]) * iz, (high[2] - o[2]) * iz
+        x0, x1 = (solids.box[node, 0, 0] - o[0]) * ix, (solids.box[node, 1, 0] - o[0]) * ix
+        y0, y1 = (solids.box[node, 0, 1] - o[1]) * iy, (solids.box[node, 1, 1] - o[1]) * iy
+        z0, z1 = (solids.box[node, 0, 2] - o[2]) * iz, (solids.box[node, 1, 2] - o[2]) * iz
         near = max(min(x0, x1), min(y0, y1), min(z0, z1))
         far = min(max(x0, x1), max(y0, y1), max(z0, z1))
         if near > far or far < 0.0 or near > best:

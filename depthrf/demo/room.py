@@ -95,8 +95,10 @@ def _bake(solids: Solids, names: list[str], rng: np.random.Generator) -> Solids:
                 [np.full_like(rows, prim), np.full_like(rows, chart - first), columns, rows]
             )
     direct, bounced = np.zeros((len(texels), 3)), np.zeros((len(texels), 3))
-    shading.bake(solids, lamps, texels, _spread(24, rng), False, direct)
-    shading.bake(solids._replace(light=direct.astype(np.float32)), lamps, texels, _spread(56, rng), True, bounced)
+    for source in (shading.SUN, shading.BULB):
+        shading.bake(solids, lamps, source, texels, _spread(20, rng), direct)
+    lit = solids._replace(light=direct.astype(np.float32))
+    shading.bake(lit, lamps, shading.SURFACES, texels, _spread(56, rng), bounced)
     light = (direct + 1.6 * bounced).astype(np.float32)
     for at, w, h in solids.light_at:
         smooth = cv2.GaussianBlur(light[at : at + w * h].reshape(h, w, 3), (3, 3), 0.6)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from depthrf.demo.raycast import CYLINDER, ROOM, SPHERE, cast, dot, turn
 
+SUN, BULB, SURFACES = 0, 1, 2
+
 
 class Lamps(NamedTuple):
     """What shines: sunlight that falls in through primitive ``window`` and a spherical lamp, primitive ``bulb``."""
@@ -25,7 +27,7 @@ class Lamps(NamedTuple):
     bulb_power: NDArray[np.float64]  # (3,) irradiance at one metre
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _turn_back(m, v):  # type: ignore[no-untyped-def]
     """m^T v."""
     return (
@@ -35,7 +37,7 @@ def _turn_back(m, v):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _chart_point(kind, face, u, v, half):  # type: ignore[no-untyped-def]
     """Point and outward normal of chart coordinates in the primitive's own axes: the inverse of ``cast``'s (u, v)."""
     x, y = 2.0 * u - 1.0, 2.0 * v - 1.0
@@ -58,7 +60,7 @@ def _chart_point(kind, face, u, v, half):  # type: ignore[no-untyped-def]
     return (x * half[0], y * half[1], sign * half[2]), (0.0, 0.0, out)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _corners(at, u, v):  # type: ignore[no-untyped-def]
     """Indices of the four texels around (u, v) and the two weights."""
     x = min(max(u * at[1] - 0.5, 0.0), at[1] - 1.0)
@@ -70,12 +72,12 @@ def _corners(at, u, v):  # type: ignore[no-untyped-def]
     return row0, row0 + step, row1, row1 + step, x - x0, y - y0
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _mix(a, b, c, e, fx, fy):  # type: ignore[no-untyped-def]
     return (a * (1.0 - fx) + b * fx) * (1.0 - fy) + (c * (1.0 - fx) + e * fx) * fy
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _light(solids, hit, chart, u, v):  # type: ignore[no-untyped-def]
     """What leaves a surface, before its albedo."""
     if solids.emission[hit] > 0.0:
@@ -89,35 +91,39 @@ def _light(solids, hit, chart, u, v):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit
-def _arriving(solids, lamps, o, n, ball, gather, out):  # type: ignore[no-untyped-def]
-    """Adds one ray's share of the light at point ``o`` with normal ``n``; ``ball`` is a random unit vector."""
-    if gather:
-        # The unit ball about the normal's tip gives cosine-weighted directions.
-        d = (n[0] * 1.0001 + ball[0], n[1] * 1.0001 + ball[1], n[2] * 1.0001 + ball[2])
-        _, hit, chart, u, v = cast(solids, o, d)
+@numba.njit(error_model="numpy")
+def _arriving(solids, lamps, source, o, n, ball, out):  # type: ignore[no-untyped-def]
+    """Adds one ray's share of the light at point ``o`` with normal ``n``; ``ball`` is a random unit vector.
+
+    One ``cast`` for all sources: it is long, and is compiled into every place that calls it.
+    """
+    s, c, blur = lamps.to_sun, solids.centre[lamps.bulb], 0.02
+    if source == SURFACES:  # the unit ball about the normal's tip gives cosine-weighted directions
+        d, blur = (n[0] * 1.0001, n[1] * 1.0001, n[2] * 1.0001), 1.0
+    elif source == SUN:
+        d = (s[0], s[1], s[2])
+    else:
+        d, blur = (c[0] - o[0], c[1] - o[1], c[2] - o[2]), 0.9 * solids.half[lamps.bulb, 0]
+    slope = dot(n, d)
+    if slope <= 0.0:
+        return
+    towards = (d[0] + blur * ball[0], d[1] + blur * ball[1], d[2] + blur * ball[2])
+    _, hit, chart, u, v = cast(solids, o, towards)
+    if source == SURFACES:
         sent = _light(solids, hit, chart, u, v)
         for k in range(3):
             out[k] += sent[k] * solids.mean_albedo[chart, k]
-        return
-    slope = dot(n, lamps.to_sun)
-    if slope > 0.0:
-        s = lamps.to_sun
-        d = (s[0] + 0.02 * ball[0], s[1] + 0.02 * ball[1], s[2] + 0.02 * ball[2])
-        if cast(solids, o, d)[1] == lamps.window:
-            for k in range(3):
-                out[k] += slope * lamps.sun[k]
-    c, radius = solids.centre[lamps.bulb], 0.9 * solids.half[lamps.bulb, 0]
-    d = (c[0] + radius * ball[0] - o[0], c[1] + radius * ball[1] - o[1], c[2] + radius * ball[2] - o[2])
-    slope = dot(n, d)
-    if slope > 0.0 and cast(solids, o, d)[1] == lamps.bulb:
+    elif source == SUN and hit == lamps.window:
+        for k in range(3):
+            out[k] += slope * lamps.sun[k]
+    elif source == BULB and hit == lamps.bulb:
         for k in range(3):
             out[k] += slope / dot(d, d) ** 1.5 * lamps.bulb_power[k]
 
 
-@numba.njit(parallel=True)
-def bake(solids, lamps, charts, rays, gather, out):  # type: ignore[no-untyped-def]
-    """Light arriving at every light texel, into ``out`` (L, 3): from the lamps, or from the surfaces (``gather``).
+@numba.njit(parallel=True, error_model="numpy")
+def bake(solids, lamps, source, charts, rays, out):  # type: ignore[no-untyped-def]
+    """Adds the light that arrives at every light texel from ``source`` to ``out`` (L, 3).
 
     charts: (L, 4) primitive, face, column, row of each texel. rays: (R, 4) uniform numbers that spread directions and,
     within the texel, origins.
@@ -125,6 +131,7 @@ def bake(solids, lamps, charts, rays, gather, out):  # type: ignore[no-untyped-d
     for i in numba.prange(charts.shape[0]):
         prim, face = charts[i, 0], charts[i, 1]
         at = solids.light_at[solids.first_chart[prim] + face]
+        share = np.zeros(3)
         for r in range(rays.shape[0]):
             u, v = (charts[i, 2] + rays[r, 2]) / at[1], 1.0 - (charts[i, 3] + rays[r, 3]) / at[2]
             local, normal = _chart_point(solids.kind[prim], face, u, v, solids.half[prim])
@@ -134,12 +141,13 @@ def bake(solids, lamps, charts, rays, gather, out):  # type: ignore[no-untyped-d
             # A golden-ratio turn a texel, so that neighbours do not share their error.
             z, angle = 2.0 * rays[r, 0] - 1.0, 2.0 * math.pi * (rays[r, 1] + i * 0.618034)
             ring = math.sqrt(max(0.0, 1.0 - z * z))
-            _arriving(solids, lamps, o, n, (ring * math.cos(angle), ring * math.sin(angle), z), gather, out[i])
+            ball = (ring * math.cos(angle), ring * math.sin(angle), z)
+            _arriving(solids, lamps, source, o, n, ball, share)
         for k in range(3):
-            out[i, k] /= rays.shape[0]
+            out[i, k] += share[k] / rays.shape[0]
 
 
-@numba.njit(parallel=True)
+@numba.njit(parallel=True, error_model="numpy")
 def render_kernel(solids, table, world_from_cam, k_inv, rgb, depth):  # type: ignore[no-untyped-def]
     """Linear colours (mean of 2 x 2 rays a pixel) and z-depth (of the pixel's centre) of one photo, in place.
 

@@ -17,7 +17,6 @@ from depthrf.geometry.transforms import look_at, rigid, rotation_angle_deg
 
 _TURN_WEIGHT = 0.6  # how much a turn of one radian counts, in units of the cameras' spread
 _FULL_CIRCLE = np.deg2rad(130.0)  # half the arc from which on cameras surround the focus
-_DENSE = 24  # samples a frame of the curve before it is re-timed
 
 
 def order_views(views: Sequence[View]) -> list[int]:
@@ -47,12 +46,12 @@ def tour(views: Sequence[View], num_frames: int, *, smoothness: float = 1.0, loo
     curve = PoseCurve.through(
         np.stack([v.centre for v in ordered]), np.stack([v.cam_from_world[:3, :3] for v in ordered]), closed=loop
     )
-    unit = _spread(np.stack([v.centre for v in views])) / _TURN_WEIGHT
+    unit = (_spread(np.stack([v.centre for v in views])) or 1.0) / _TURN_WEIGHT
     at = curve.arc_length(unit)
     steps = np.diff(at)
     if at[-1] < 1e-9:
         return [ordered[0].cam_from_world.copy() for _ in range(num_frames)]
-    dense = np.linspace(0.0, at[-1], _DENSE * max(num_frames, len(ordered)))
+    dense = np.linspace(0.0, at[-1], max(4 * num_frames, 40 * len(ordered)))
     sigma = smoothness * float(np.median(steps[steps > 1e-9])) / dense[1]
     curve = curve.sampled(at, dense).smoothed(sigma)
     at = curve.arc_length(unit)
@@ -75,8 +74,7 @@ def orbit(views: Sequence[View], num_frames: int, *, focus: Array | None = None)
     forwards = np.stack([v.cam_from_world[2, :3] for v in views])
     offsets = centres - focus
     radii = np.linalg.norm(offsets, axis=1)
-    apart = _spread(centres) > 1e-9 * np.abs(centres).max()
-    if not apart or radii.min() < 1e-6 * radii.max() or np.mean((offsets * forwards).sum(1) < 0) < 0.5:
+    if not _spread(centres) or radii.min() < 1e-6 * radii.max() or np.mean((offsets * forwards).sum(1) < 0) < 0.5:
         return tour(views, num_frames, loop=True)
     frame = _upright_frame(mean_up(views), offsets.mean(0), forwards[0])
     x, y, z = (offsets / radii[:, None] @ frame.T).T
@@ -120,7 +118,7 @@ def focus_point(views: Sequence[View]) -> Array:
     """
     centres = np.stack([v.centre for v in views])
     forwards = np.stack([v.cam_from_world[2, :3] for v in views])
-    spread = _spread(centres)
+    spread = _spread(centres) or 1.0
     guess = centres.mean(0) + 2.0 * spread * _unit(forwards.mean(0), forwards[0])
     across = np.eye(3) - forwards[:, :, None] * forwards[:, None, :]
     point, weights = guess, np.ones(len(views))
@@ -146,9 +144,9 @@ def _unit(vector: Array, otherwise: Array) -> Array:
 
 
 def _spread(centres: Array) -> float:
-    """Root mean square distance from the centroid; 1 where all are at one place."""
+    """Root mean square distance from the centroid; 0 where all are at one place, rounding apart."""
     spread = float(np.sqrt(((centres - centres.mean(0)) ** 2).sum(1).mean()))
-    return spread if spread > 0 else 1.0
+    return spread if spread > 1e-9 * np.abs(centres).max() else 0.0
 
 
 def _upright_frame(up: Array, towards: Array, otherwise: Array) -> Array:
@@ -175,7 +173,9 @@ def _distances(views: Sequence[View]) -> Array:
     centres = np.stack([v.centre for v in views])
     rotations = np.stack([v.cam_from_world[:3, :3] for v in views])
     turns = np.deg2rad(rotation_angle_deg(rotations[:, None], rotations[None]))
-    return np.asarray(np.linalg.norm(centres[:, None] - centres, axis=-1) / _spread(centres) + _TURN_WEIGHT * turns)
+    return np.asarray(
+        np.linalg.norm(centres[:, None] - centres, axis=-1) / (_spread(centres) or 1.0) + _TURN_WEIGHT * turns
+    )
 
 
 def _length(costs: Array, route: list[int]) -> float:

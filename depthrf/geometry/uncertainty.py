@@ -33,7 +33,7 @@ def track_noise(error_px: Array, point: Index, num_points: int, floor: float = P
     """
     squared = np.bincount(point, weights=error_px**2, minlength=num_points)
     freedom = 2.0 * np.bincount(point, minlength=num_points) - 3.0
-    return np.maximum(floor, np.sqrt(squared / np.maximum(freedom, 1.0)))
+    return np.asarray(np.maximum(floor, np.sqrt(squared / np.maximum(freedom, 1.0))))
 
 
 def point_covariances(
@@ -88,7 +88,7 @@ def depth_sigma(covariance: Array, cam_from_world: Array) -> Array:
         (...,) scene units; infinite where the covariance is.
     """
     axis = cam_from_world[..., 2, :3]
-    infinite = np.isinf(covariance).any(axis=(-2, -1))
+    infinite = np.asarray(np.isinf(covariance).any(axis=(-2, -1)))
     finite = np.where(infinite[..., None, None], 0.0, covariance)
     variance = np.einsum("...i,...ij,...j->...", axis, finite, axis)
     return np.asarray(np.where(infinite, np.inf, np.sqrt(np.maximum(variance, 0.0))))

@@ -24,6 +24,10 @@ class _Cut(Exception):
     """The connection ended before the file did."""
 
 
+class _NothingLeft(Exception):
+    """The part is as long as the file, or longer: there is nothing to continue with."""
+
+
 def download(url: str, file: Path, *, description: str, expected_size: int | None = None) -> Path:
     """Downloads ``url`` to ``<file>.part`` and returns that path: the caller checks it and renames it.
 
@@ -43,10 +47,15 @@ def download(url: str, file: Path, *, description: str, expected_size: int | Non
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         with console.progress() as display:
-            task = display.add_task(description, total=expected_size, info="")
+            task = display.add_task(description, total=None, info="MB")
+
+            def show(done: int, total: int | None) -> None:
+                size = total or expected_size
+                display.update(task, completed=done / 1e6, total=size / 1e6 if size else None)
+
             for attempt in range(_ATTEMPTS):
                 try:
-                    _attempt(url, part, lambda done, total: display.update(task, completed=done, total=total))
+                    _attempt(url, part, show)
                     break
                 except _Cut as e:
                     if attempt == _ATTEMPTS - 1:
@@ -68,7 +77,12 @@ def _attempt(url: str, part: Path, on_progress: Callable[[int, int | None], None
         headers |= {"Range": f"bytes={have}-", "If-Range": state["validator"]}
     else:
         have = 0
-    with _open(urllib.request.Request(url, headers=headers)) as response:
+    try:
+        opened = _open(urllib.request.Request(url, headers=headers))
+    except _NothingLeft as e:
+        part.unlink()
+        raise _Cut("the part kept from before did not fit") from e
+    with opened as response:
         if response.status != 206:  # the server sends the whole file: it changed, or it does not resume
             have = 0
         length = response.headers.get("Content-Length")
@@ -95,6 +109,8 @@ def _open(request: urllib.request.Request) -> Any:
     try:
         return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as e:
+        if e.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _NothingLeft from e
         raise DepthrfError(
             f"{request.full_url} answered {e.code} {e.reason}. The file may have moved: look for it at its publisher "
             "and put it into the weights folder by hand."

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.io.download import download
 from depthrf.workspace import read_json, write_json
 
 
@@ -132,6 +131,8 @@ def fetch(name: str) -> Path:
 
 def fetch_weights(weights: Weights, destination: Path) -> Path:
     """As :func:`fetch`, for any entry and folder."""
+    from depthrf.io.download import download
+
     file = destination / weights.file
     if file.is_file():
         verify_weights(weights, destination)

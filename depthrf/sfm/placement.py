@@ -23,7 +23,7 @@ from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import extraction_options, matching_options, read_keypoints, read_pairs, watch
 from depthrf.sfm.jobs import Dropped, Progress, RegisterJob, Registration
 from depthrf.sfm.models import camera_of, lens_of, placed_images, pose_of
-from depthrf.sfm.recipes import ladder
+from depthrf.sfm.recipes import features_named
 
 Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def _match(
 
     The model's photos are renamed to their ids there: pycolmap's list of pairs knows no names with spaces.
     """
-    features = next(r.features for r in ladder(2, job.max_image_size) if r.features.name == job.features)
+    features = features_named(job.features, job.max_image_size)
     database = job.work / "database.db"
     shutil.copyfile(job.database, database)
     with contextlib.closing(sqlite3.connect(database)) as connection:

@@ -100,6 +100,11 @@ def ladder(num_photos: int, max_image_size: int) -> tuple[Rung, ...]:
     )
 
 
+def features_named(name: str, max_image_size: int) -> Features:
+    """The features of one of the ladder's rungs."""
+    return next(rung.features for rung in ladder(0, max_image_size) if rung.features.name == name)
+
+
 def mapper_runs(num_photos: int, seed: int) -> list[tuple[Mapper, int]]:
     """Mapper settings and seeds, in the order in which they are tried."""
     seeds = range(seed, seed + (3 if num_photos <= MANY_PHOTOS else 1))

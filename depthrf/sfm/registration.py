@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from depthrf.errors import DepthrfError
 from depthrf.sfm.jobs import Progress, RegisterJob, Registration
 from depthrf.sfm.worker import run_job
 
@@ -36,8 +37,11 @@ def register_photos(
         progress: Called as (what, done, total).
 
     Raises:
-        DepthrfError: The child process died.
+        DepthrfError: The model's database is gone, or the child process died.
     """
+    for needed in (sfm / database, sfm / "sparse" / "0" / "images.bin"):
+        if not needed.is_file():
+            raise DepthrfError(f"{needed} is missing; run the sfm stage again to be able to place further photos.")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="register-", dir=sfm) as work:
         job = RegisterJob(

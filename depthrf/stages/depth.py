@@ -136,4 +136,4 @@ def _read_photo(path: Path) -> torch.Tensor:
 
     from depthrf.io.images import read_rgb
 
-    return torch.from_numpy(read_rgb(path)).permute(2, 0, 1).float() / 255.0
+    return torch.tensor(read_rgb(path), dtype=torch.float32).permute(2, 0, 1) / 255.0

@@ -163,7 +163,9 @@ DEGENERATE = {
     "forwards": views_at(
         [np.array([0.0, y, 0.0]) for y in range(4)], [np.array([0.0, y + 1.0, 0.0]) for y in range(4)]
     ),
-    "one place": views_at([np.ones(3)] * 5, [np.ones(3) + [np.sin(a), np.cos(a), 0.0] for a in np.linspace(0, 2, 5)]),
+    "one place": views_at(
+        [np.ones(3)] * 5, [np.ones(3) + np.array([np.sin(a), np.cos(a), 0.0]) for a in np.linspace(0, 2, 5)]
+    ),
     "same view": views_at([np.ones(3)] * 3, [np.ones(3) + FORWARD] * 3),
     "opposite": views_at(
         [np.array([x, 0.0, 0.0]) for x in range(4)], [np.array([x, (-1.0) ** x, 0.0]) for x in range(4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import resource
 import signal
 import socket
@@ -44,7 +45,7 @@ def server():
             start = 0
             if wanted and self.headers.get("If-Range") == state.etag:
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            self.send_response(206 if start else state.status)
+            self.send_response(416 if start >= len(state.content) else 206 if start else state.status)
             body = state.content[start:] if state.status == 200 else b""
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", state.etag)
@@ -116,6 +117,13 @@ def test_cut_download_goes_on_in_the_next_run(server, tmp_path):
     assert not (tmp_path / "file.pt").exists()
     assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
     assert server.ranges[-1] == "bytes=1000300-"
+
+
+def test_a_finished_part_that_was_never_renamed(server, tmp_path):
+    (tmp_path / "file.pt.part").write_bytes(CONTENT)
+    (tmp_path / "file.pt.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag}))
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT)}-", None]
 
 
 def test_a_part_of_another_version_is_not_continued(server, tmp_path):

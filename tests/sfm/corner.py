@@ -58,7 +58,7 @@ def views(count: int, first: float = -0.8, last: float = 0.8) -> list[View]:
     for i, t in enumerate(np.linspace(first, last, count)):
         centre = np.array([1.1 * t, 0.25 * np.sin(3.0 * t), -1.4 + 0.3 * np.cos(4.0 * t)])
         target = np.array([0.5 + 0.3 * t, 0.2, 2.2])
-        result.append(View(f"photo {i}.png", CAMERA, look_at(centre, target, np.array([0.0, -1.0, 0.0]))))
+        result.append(View(f"phöto {i}.png", CAMERA, look_at(centre, target, np.array([0.0, -1.0, 0.0]))))
     return result
 
 

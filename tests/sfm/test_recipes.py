@@ -1,0 +1,24 @@
+"""The ladder and the order of mapper runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from depthrf.sfm.recipes import GLOBAL, INCREMENTAL, features_named, ladder, mapper_runs
+
+
+def test_runs_differ_in_settings_or_seed_and_begin_with_the_defaults() -> None:
+    runs = mapper_runs(18, 5)
+    assert runs[0] == (INCREMENTAL[0], 5)
+    assert runs[-1] == (GLOBAL, 5)
+    assert len(set(runs)) == len(runs) == 13
+    assert len(mapper_runs(50, 0)) == 5
+
+
+@pytest.mark.parametrize("num_photos", [3, 18, 100])
+def test_later_rungs_are_dearer_and_rarer(num_photos: int) -> None:
+    rungs = ladder(num_photos, 1234)
+    assert [r.features.guided for r in rungs] == [False, True, True]
+    assert all(r.features.max_image_size == 1234 for r in rungs)
+    assert [r.below for r in rungs] == sorted((r.below for r in rungs), reverse=True)
+    assert all(features_named(r.features.name, 1234) == r.features for r in rungs)
