@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 
@@ -57,6 +57,20 @@ def progress() -> Iterator[Progress]:
     )
     with Progress(*columns, console=console(), transient=False) as display:
         yield display
+
+
+@contextmanager
+def stepwise() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress display that is told (what, done, total) and has one line per kind of work."""
+    with progress() as display:
+        tasks: dict[str, TaskID] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = display.add_task(what, total=total, info="")
+            display.update(tasks[what], completed=done, total=total)
+
+        yield update
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -6,14 +6,11 @@ decides its content; an interrupted one is completed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.sfm._pycolmap import pycolmap
-from depthrf.sfm.jobs import CameraGroup, Progress
+from depthrf.sfm.jobs import CameraGroup, Report
 from depthrf.sfm.recipes import Features
 
 _GUESSED_FOCAL = 1.2  # of the longer side; COLMAP's guess, refined by the mapper
@@ -62,18 +59,18 @@ def build_database(
     *,
     seed: int,
     threads: int,
-    progress: Progress,
+    report: Report,
 ) -> None:
     """Extracts features of all photos of ``groups`` and matches all pairs."""
     names = sorted(name for group in groups for name in group.names)
     _import_photos(path, images, groups, names)
-    with watch(path, "keypoints", "Finding keypoints", len(names), progress):
+    with report.watch(path, "keypoints", "Finding keypoints", len(names)):
         pycolmap.extract_features(
             path, images, image_names=names, extraction_options=extraction_options(features, threads)
         )
     pairs = len(names) * (len(names) - 1) // 2
     matching, verification = matching_options(features, seed, threads)
-    with watch(path, "two_view_geometries", "Matching pairs", pairs, progress):
+    with report.watch(path, "two_view_geometries", "Matching pairs", pairs):
         pycolmap.match_exhaustive(path, matching_options=matching, verification_options=verification)
 
 
@@ -136,30 +133,6 @@ def matching_options(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     return matching, verification
-
-
-@contextlib.contextmanager
-def watch(path: Path, table: str, what: str, total: int, progress: Progress) -> Iterator[None]:
-    """Reports a table's growing number of rows: pycolmap has no callback here."""
-    done = threading.Event()
-
-    def poll() -> None:
-        while not done.wait(0.3):
-            with contextlib.suppress(sqlite3.Error):
-                connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
-                with contextlib.closing(connection):
-                    (count,) = connection.execute(f"select count(*) from {table}").fetchone()
-                progress(what, min(count, total), total)
-
-    progress(what, 0, total)
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    progress(what, total, total)
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from depthrf.geometry.camera import SparseDepths, View
 from depthrf.geometry.lens import Lens
 
 Progress = Callable[[str, int, int], None]
 """Called as (what is being done, how many are done, of how many)."""
+
+
+class Report(Protocol):
+    """How the child tells its progress; called like :data:`Progress`."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+    def watch(self, database: Path, table: str, what: str, total: int) -> AbstractContextManager[None]:
+        """Lets the parent follow a growing table inside the block, where pycolmap has no callback."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from PIL import Image
 from depthrf.geometry.camera import Camera, SparseDepths, View
 from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
 from depthrf.sfm._pycolmap import pycolmap
-from depthrf.sfm.features import extraction_options, matching_options, read_keypoints, read_pairs, watch
-from depthrf.sfm.jobs import Dropped, Progress, RegisterJob, Registration
+from depthrf.sfm.features import extraction_options, matching_options, read_keypoints, read_pairs
+from depthrf.sfm.jobs import Dropped, RegisterJob, Registration, Report
 from depthrf.sfm.models import camera_of, lens_of, placed_images, pose_of
 from depthrf.sfm.recipes import features_named
 
@@ -49,7 +49,7 @@ class _Scene:
     observed: dict[int, NDArray[np.int64]]
 
 
-def register(job: RegisterJob, progress: Progress) -> Registration:
+def register(job: RegisterJob, report: Report) -> Registration:
     """Child process: features, matches, pose and undistortion of each photo."""
     model = pycolmap.Reconstruction(job.model)
     scene = _scene(model)
@@ -58,12 +58,12 @@ def register(job: RegisterJob, progress: Progress) -> Registration:
     failed = [
         Dropped(new[key].name, "its shape differs from the model's photos") for key in new.keys() - cameras.keys()
     ]
-    database = _match(job, model, {key: new[key] for key in cameras}, cameras, progress)
+    database = _match(job, model, {key: new[key] for key in cameras}, cameras, report)
     found = _correspondences(database, scene)
     views: list[View] = []
     depths: dict[str, SparseDepths] = {}
     for count, (key, camera) in enumerate(cameras.items()):
-        progress("Placing photos", count, len(cameras))
+        report("Placing photos", count, len(cameras))
         name = new[key].name
         xy, rows = found.get(key, (np.zeros((0, 2)), np.zeros(0, dtype=np.int64)))
         pose = _pose(camera, xy, scene.points[rows], job.seed)
@@ -74,7 +74,7 @@ def register(job: RegisterJob, progress: Progress) -> Registration:
         view = View(name, _undistort(new[key], job.output / name, camera), cam_from_world)
         views.append(view)
         depths[name] = _depths(view, camera, xy[inlier], rows[inlier], scene)
-    progress("Placing photos", len(cameras), len(cameras))
+    report("Placing photos", len(cameras), len(cameras))
     return Registration(views, depths, sorted(failed, key=lambda d: d.name))
 
 
@@ -125,7 +125,7 @@ def _match(
     model: pycolmap.Reconstruction,
     photos: Mapping[str, Path],
     cameras: Mapping[str, pycolmap.Camera],
-    progress: Progress,
+    report: Report,
 ) -> Path:
     """A copy of the model's database with the photos added under their keys and matched with the model's photos.
 
@@ -158,7 +158,7 @@ def _match(
         pycolmap.import_images(database, folder, pycolmap.CameraMode.SINGLE, [key], reader)
     placed = [i.image_id for i in placed_images(model)]
     total = len(photos) + _count(database, "keypoints")
-    with watch(database, "keypoints", "Finding keypoints", total, progress):
+    with report.watch(database, "keypoints", "Finding keypoints", total):
         pycolmap.extract_features(
             database,
             folder,
@@ -169,7 +169,7 @@ def _match(
     list_of_pairs.write_text("".join(f"{other} {key}\n" for key in photos for other in placed))
     matching, verification = matching_options(features, job.seed, job.threads)
     total = len(photos) * len(placed) + _count(database, "two_view_geometries")
-    with watch(database, "two_view_geometries", "Matching pairs", total, progress):
+    with report.watch(database, "two_view_geometries", "Matching pairs", total):
         pycolmap.match_image_pairs(
             database, matching, pycolmap.ImportedPairingOptions(match_list_path=list_of_pairs), verification
         )

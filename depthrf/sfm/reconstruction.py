@@ -10,7 +10,7 @@ from pathlib import Path
 from depthrf.errors import DepthrfError
 from depthrf.sfm import diagnose
 from depthrf.sfm.features import Pair, build_database, database_name, read_keypoints, read_pairs
-from depthrf.sfm.jobs import Dropped, MapperRun, Model, Progress, ReconstructJob
+from depthrf.sfm.jobs import Dropped, MapperRun, Model, ReconstructJob, Report
 from depthrf.sfm.mapping import Candidate, Matches, best, run_mapper
 from depthrf.sfm.models import remove_photos
 from depthrf.sfm.recipes import Densify, Features, ladder, mapper_runs
@@ -23,7 +23,7 @@ _ALIKE_CONSISTENCY = 0.01
 _ALIKE_ERROR = 1.03
 
 
-def reconstruct(job: ReconstructJob, progress: Progress) -> Model:
+def reconstruct(job: ReconstructJob, report: Report) -> Model:
     """Climbs the ladder, keeps the best trusted model, writes it with its undistorted photos.
 
     Raises:
@@ -31,7 +31,7 @@ def reconstruct(job: ReconstructJob, progress: Progress) -> Model:
     """
     names = sorted(name for group in job.groups for name in group.names)
     work = job.folders.sfm / "work"
-    candidates, databases = _climb(job, names, work, progress)
+    candidates, databases = _climb(job, names, work, report)
     chosen = best(candidates)
     links = links_of(databases[-1].pairs)
     trusted = chosen.run.num_trusted if chosen else 0
@@ -51,7 +51,7 @@ def reconstruct(job: ReconstructJob, progress: Progress) -> Model:
     model = densify(chosen.model, chosen.matches.database, job.folders.images, work, Densify(), job.seed)
     shutil.rmtree(work, ignore_errors=True)
     _remove_stale(job.folders.sfm, [m.database for m in databases])
-    result = finish(model, model, job.folders, frozenset(), progress)
+    result = finish(model, model, job.folders, frozenset(), report)
     return replace(
         result,
         database=chosen.matches.database.name,
@@ -63,7 +63,7 @@ def reconstruct(job: ReconstructJob, progress: Progress) -> Model:
 
 
 def _climb(
-    job: ReconstructJob, names: Sequence[str], work: Path, progress: Progress
+    job: ReconstructJob, names: Sequence[str], work: Path, report: Report
 ) -> tuple[list[Candidate], list[Matches]]:
     """All models of the rungs that were needed, and the databases they come from."""
     candidates: list[Candidate] = []
@@ -72,7 +72,7 @@ def _climb(
         found = best(candidates)
         if found is not None and found.run.num_trusted >= rung.below * len(names):
             break
-        matches = _matches(job, rung.features, progress)
+        matches = _matches(job, rung.features, report)
         databases.append(matches)
         largest = max(map(len, diagnose.groups(names, links_of(matches.pairs))))
         if largest < diagnose.MIN_PHOTOS:
@@ -80,7 +80,7 @@ def _climb(
         for mapper, seed in mapper_runs(len(names), job.seed):
             what = f"Placing photos ({mapper.name})"
             counter = iter(range(1, 1_000_000))
-            progress(what, 0, len(names))
+            report(what, 0, len(names))
             candidates += run_mapper(
                 matches,
                 job.folders.images,
@@ -88,16 +88,16 @@ def _climb(
                 mapper,
                 seed,
                 fix_focal=job.fix_focal,
-                on_image=lambda: progress(what, min(next(counter), len(names)), len(names)),  # noqa: B023
+                on_image=lambda: report(what, min(next(counter), len(names)), len(names)),  # noqa: B023
             )
-            progress(what, len(names), len(names))
+            report(what, len(names), len(names))
             found = best(candidates)
             if found is not None and found.run.num_trusted >= largest:
                 break
     return candidates, databases
 
 
-def _matches(job: ReconstructJob, features: Features, progress: Progress) -> Matches:
+def _matches(job: ReconstructJob, features: Features, report: Report) -> Matches:
     database = job.folders.sfm / database_name(features, job.groups, job.content, job.seed)
     build_database(
         database,
@@ -106,7 +106,7 @@ def _matches(job: ReconstructJob, features: Features, progress: Progress) -> Mat
         features,
         seed=job.seed,
         threads=job.threads,
-        progress=progress,
+        report=report,
     )
     return Matches(database, features.name, read_pairs(database), read_keypoints(database))
 

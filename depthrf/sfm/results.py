@@ -9,7 +9,7 @@ import numpy as np
 
 from depthrf.geometry.camera import Camera, View
 from depthrf.sfm._pycolmap import pycolmap
-from depthrf.sfm.jobs import Folders, Model, Progress
+from depthrf.sfm.jobs import Folders, Model, Report
 from depthrf.sfm.models import focal_of, placed_images, pose_of, remove_photos
 
 _JPEG_QUALITY = 98
@@ -20,7 +20,7 @@ def finish(
     with_test: pycolmap.Reconstruction,
     folders: Folders,
     test: frozenset[str],
-    progress: Progress,
+    report: Report,
 ) -> Model:
     """Writes everything that other stages read.
 
@@ -29,14 +29,14 @@ def finish(
         with_test: The same with the test photos' poses; undistorted along with it.
         folders: Where to write.
         test: Names of the test photos.
-        progress: Told when undistortion begins and ends.
+        report: Told when undistortion begins and ends.
 
     Returns:
         The figures that the model alone tells; the caller fills in the rest.
     """
     sparse = _empty(folders.sfm / "sparse" / "0")
     model.write(sparse)
-    undistorted = _undistort(with_test, folders, progress)
+    undistorted = _undistort(with_test, folders, report)
     views = [View(i.name, _pinhole(i.camera), pose_of(i)) for i in placed_images(undistorted)]
     remove_photos(undistorted, set(test))
     undistorted.write(_empty(folders.undistorted_sparse))
@@ -57,10 +57,10 @@ def finish(
     )
 
 
-def _undistort(model: pycolmap.Reconstruction, folders: Folders, progress: Progress) -> pycolmap.Reconstruction:
+def _undistort(model: pycolmap.Reconstruction, folders: Folders, report: Report) -> pycolmap.Reconstruction:
     """Writes undistorted photos, gives the model with their PINHOLE cameras and removes pycolmap's other files."""
     count = model.num_reg_images()
-    progress("Undistorting photos", 0, count)
+    report("Undistorting photos", 0, count)
     distorted = _empty(folders.sfm / "undistort" / "input")
     output = folders.sfm / "undistort" / "output"
     model.write(distorted)
@@ -70,7 +70,7 @@ def _undistort(model: pycolmap.Reconstruction, folders: Folders, progress: Progr
         shutil.move(path, folders.undistorted_images / path.name)
     undistorted = pycolmap.Reconstruction(output / "sparse")
     shutil.rmtree(folders.sfm / "undistort")
-    progress("Undistorting photos", count, count)
+    report("Undistorting photos", count, count)
     return undistorted
 
 

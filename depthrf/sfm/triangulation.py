@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from depthrf.errors import DepthrfError
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
-from depthrf.sfm.jobs import CameraGroup, Model, Progress, TriangulateJob
+from depthrf.sfm.jobs import CameraGroup, Model, Report, TriangulateJob
 from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
@@ -79,7 +79,7 @@ def _well_seen(xyz: NDArray[np.float64], cam_from_world: NDArray[np.float64], mi
     return bool((rays @ rays.T).min() <= np.cos(np.deg2rad(min_angle_deg)))
 
 
-def triangulate(job: TriangulateJob, progress: Progress) -> Model:
+def triangulate(job: TriangulateJob, report: Report) -> Model:
     """Matches the training photos and triangulates with the given poses, which stay exact.
 
     Raises:
@@ -92,9 +92,7 @@ def triangulate(job: TriangulateJob, progress: Progress) -> Model:
     for rung in ladder(len(names), job.max_image_size)[:2]:
         features = rung.features
         database = job.folders.sfm / database_name(features, train, job.content, job.seed)
-        build_database(
-            database, job.folders.images, train, features, seed=job.seed, threads=job.threads, progress=progress
-        )
+        build_database(database, job.folders.images, train, features, seed=job.seed, threads=job.threads, report=report)
         model = _triangulated(database, job, work, job.refine_intrinsics)
         if np.median([i.num_points3D for i in placed_images(model)]) >= _FEW_POINTS:
             break
@@ -109,7 +107,7 @@ def triangulate(job: TriangulateJob, progress: Progress) -> Model:
         refined = _triangulated(database, job, work, True)
         warnings = _warnings(share, _agreeing_share(refined, database), focal_of(model), focal_of(refined))
     shutil.rmtree(work, ignore_errors=True)
-    result = finish(model, _with_test(model, job), job.folders, job.test, progress)
+    result = finish(model, _with_test(model, job), job.folders, job.test, report)
     return replace(result, database=database.name, features=features.name, consistency=share, warnings=warnings)
 
 

@@ -11,15 +11,17 @@ import contextlib
 import os
 import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from depthrf.errors import DepthrfError
-from depthrf.sfm.jobs import Job, Progress, ReconstructJob, RegisterJob, Result, TriangulateJob
+from depthrf.sfm.jobs import Job, Progress, ReconstructJob, RegisterJob, Report, Result, TriangulateJob
 
 
 def run_job(job: Job, log: Path, progress: Progress) -> Result:
@@ -59,6 +61,7 @@ def run_job(job: Job, log: Path, progress: Progress) -> Result:
 def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progress) -> Result:
     assert child.stdin is not None
     assert child.stdout is not None
+    watching = contextlib.ExitStack()
     try:
         pickle.dump(job, child.stdin)
         child.stdin.flush()
@@ -66,6 +69,10 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
             kind, value = pickle.load(child.stdout)
             if kind == "progress":
                 progress(*value)
+            elif kind == "watch":
+                watching.enter_context(_polling(*value, progress))
+            elif kind == "watched":
+                watching.close()
             elif kind == "result":
                 result: Result = value
                 return result
@@ -75,6 +82,36 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
                 raise DepthrfError(f"Structure from motion failed: {value}. The log is {log}.")
     except (EOFError, pickle.UnpicklingError, BrokenPipeError):
         raise DepthrfError(_death(child.wait(), log)) from None
+    finally:
+        watching.close()
+
+
+@contextlib.contextmanager
+def _polling(database: Path, table: str, what: str, total: int, progress: Progress) -> Iterator[None]:
+    """Reports a table's growing number of rows.
+
+    This runs in the parent because pycolmap brings its own copy of SQLite: two copies in one process undo each
+    other's file locks (https://www.sqlite.org/howtocorrupt.html, 2.2.1), and the child dies of it.
+    """
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(0.3):
+            with contextlib.suppress(sqlite3.Error):
+                connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
+                with contextlib.closing(connection):
+                    (count,) = connection.execute(f"select count(*) from {table}").fetchone()
+                progress(what, min(count, total), total)
+
+    progress(what, 0, total)
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    progress(what, total, total)
 
 
 def _death(code: int, log: Path) -> str:
@@ -89,20 +126,42 @@ def _death(code: int, log: Path) -> str:
     return f"Structure from motion (pycolmap) {cause}. The log is {log}."
 
 
-def _handle(job: Job, progress: Progress) -> Result:
+class _Messages:
+    """The child's :class:`depthrf.sfm.jobs.Report`, and its only way to speak to the parent."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, kind: str, value: Any) -> None:
+        with self._lock:
+            pickle.dump((kind, value), self._stream)
+            self._stream.flush()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.send("progress", (what, done, total))
+
+    @contextlib.contextmanager
+    def watch(self, database: Path, table: str, what: str, total: int) -> Iterator[None]:
+        self.send("watch", (database, table, what, total))
+        yield
+        self.send("watched", None)
+
+
+def _handle(job: Job, report: Report) -> Result:
     # Imported here: the parent imports this module too, and must not load pycolmap.
     if isinstance(job, ReconstructJob):
         from depthrf.sfm.reconstruction import reconstruct
 
-        return reconstruct(job, progress)
+        return reconstruct(job, report)
     if isinstance(job, TriangulateJob):
         from depthrf.sfm.triangulation import triangulate
 
-        return triangulate(job, progress)
+        return triangulate(job, report)
     assert isinstance(job, RegisterJob)
     from depthrf.sfm.placement import register
 
-    return register(job, progress)
+    return register(job, report)
 
 
 def _end_with_parent() -> None:
@@ -112,29 +171,22 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """The child's entry point."""
-    messages = os.fdopen(os.dup(1), "wb")
+    messages = _Messages(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    lock = threading.Lock()
-
-    def send(kind: str, value: Any) -> None:
-        with lock:
-            pickle.dump((kind, value), messages)
-            messages.flush()
-
     try:
         job: Job = pickle.load(sys.stdin.buffer)
     except EOFError:
         return
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        result = _handle(job, lambda what, done, total: send("progress", (what, done, total)))
+        result = _handle(job, messages)
     except DepthrfError as e:
-        send("refused", str(e))
+        messages.send("refused", str(e))
     except Exception as e:
         traceback.print_exc()
-        send("failed", f"{type(e).__name__}: {e}".splitlines()[0])
+        messages.send("failed", f"{type(e).__name__}: {e}".splitlines()[0])
     else:
-        send("result", result)
+        messages.send("result", result)
     sys.stderr.flush()
     # Destructors of the C++ side have nothing left to save, and the stdin thread would block a normal exit.
     os._exit(0)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from depthrf import console, device
 from depthrf.errors import DepthrfError
 from depthrf.options import option
-from depthrf.workspace import Workspace, fresh_dir, write_json
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from depthrf.geometry.camera import View
+    from depthrf.geometry.camera import SparseDepths, View
     from depthrf.io.trained_field import TrainedField
 
 REQUIRES = ("sfm", "train")
@@ -108,8 +108,49 @@ def _test_views(workspace: Workspace) -> HeldOut:
     return HeldOut(views, workspace.undistorted_images, depth, "sensor" if depth else None, [])
 
 
-def _registered(workspace: Workspace, photos: Path) -> HeldOut:
-    raise NotImplementedError
+def _registered(workspace: Workspace, folder: Path) -> HeldOut:
+    """Further photos, placed in the finished model; their keypoints on its points are the reference depth."""
+    from depthrf.sfm.registration import register_photos
+    from depthrf.stages.ingest import collect
+
+    upright = fresh_dir(workspace.evaluation_dir / "photos")
+    collected = collect(folder, upright)
+    trained = {fingerprint(p) for p in workspace.images.iterdir()}
+    paths = [p for p in sorted(upright.iterdir()) if fingerprint(p) not in trained]
+    if known := len(list(upright.iterdir())) - len(paths):
+        console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")
+    if not paths:
+        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} files, none new and readable.")
+    ledger = read_json(workspace.sfm / "ledger.json")
+    with console.stepwise() as progress:
+        found = register_photos(
+            workspace.sfm,
+            workspace.images,
+            paths,
+            workspace.evaluation_dir / "undistorted",
+            database=ledger["database"],
+            features=ledger["features"],
+            max_image_size=ledger["max_image_size"],
+            progress=progress,
+        )
+    for photo in found.failed:
+        console.warn(f"{photo.name} is not scored: {photo.reason}")
+    if not found.views:
+        raise DepthrfError(f"None of the {len(paths)} photos in {folder} could be placed in the model.")
+    depth = {view.name: _keypoint_depth(view, found.depths[view.name]) for view in found.views}
+    failed = [{"name": photo.name, "reason": photo.reason} for photo in found.failed]
+    return HeldOut(found.views, workspace.evaluation_dir / "undistorted", depth, "sfm_keypoints", failed)
+
+
+def _keypoint_depth(view: View, keypoints: SparseDepths) -> NDArray[np.float32]:
+    """Depth map (H, W) of the keypoints' pixels, 0 elsewhere."""
+    import numpy as np
+
+    depth = np.zeros((view.camera.height, view.camera.width), dtype=np.float32)
+    cols, rows = np.floor(keypoints.xy).astype(np.int64).T
+    inside = (cols >= 0) & (cols < view.camera.width) & (rows >= 0) & (rows < view.camera.height)
+    depth[rows[inside], cols[inside]] = keypoints.depth[inside]
+    return depth
 
 
 def _score(workspace: Workspace, field: TrainedField, view: View, held_out: HeldOut) -> dict[str, Any]:

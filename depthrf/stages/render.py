@@ -59,8 +59,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
     Raises:
         DepthrfError: The encoder does not work here; said before the first frame is rendered.
     """
-    from depthrf.io.trained_field import load_field
     from depthrf.io.images import read_rgb
+    from depthrf.io.trained_field import load_field
     from depthrf.io.video import check_encoder, write_video
 
     check_encoder()
