@@ -1,1 +1,1 @@
-"""The demo scene: photos of an analytic textured room with known poses and depth. Pure."""
+"""The demo scene: photos of an analytic textured room with known poses and depth."""

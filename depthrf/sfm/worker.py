@@ -70,7 +70,7 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
             if kind == "progress":
                 progress(*value)
             elif kind == "watch":
-                watching.enter_context(_polling(*value, progress))
+                watching.enter_context(_polling(value, progress))
             elif kind == "watched":
                 watching.close()
             elif kind == "result":
@@ -87,12 +87,13 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
 
 
 @contextlib.contextmanager
-def _polling(database: Path, table: str, what: str, total: int, progress: Progress) -> Iterator[None]:
-    """Reports a table's growing number of rows.
+def _polling(watched: tuple[Path, str, str, int], progress: Progress) -> Iterator[None]:
+    """Reports the growing number of rows of ``watched``: database, table, what is being done, final number.
 
     This runs in the parent because pycolmap brings its own copy of SQLite: two copies in one process undo each
     other's file locks (https://www.sqlite.org/howtocorrupt.html, 2.2.1), and the child dies of it.
     """
+    database, table, what, total = watched
     done = threading.Event()
 
     def poll() -> None:
@@ -111,7 +112,6 @@ def _polling(database: Path, table: str, what: str, total: int, progress: Progre
     finally:
         done.set()
         thread.join()
-    progress(what, total, total)
 
 
 def _death(code: int, log: Path) -> str:
@@ -146,6 +146,7 @@ class _Messages:
         self.send("watch", (database, table, what, total))
         yield
         self.send("watched", None)
+        self(what, total, total)
 
 
 def _handle(job: Job, report: Report) -> Result:

@@ -113,14 +113,13 @@ def _registered(workspace: Workspace, folder: Path) -> HeldOut:
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
 
-    upright = fresh_dir(workspace.evaluation_dir / "photos")
-    collected = collect(folder, upright)
+    collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"))
     trained = {fingerprint(p) for p in workspace.images.iterdir()}
-    paths = [p for p in sorted(upright.iterdir()) if fingerprint(p) not in trained]
-    if known := len(list(upright.iterdir())) - len(paths):
+    paths = [p for p in collected if fingerprint(p) not in trained]
+    if known := len(collected) - len(paths):
         console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")
     if not paths:
-        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} files, none new and readable.")
+        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} usable, all of them trained on.")
     ledger = read_json(workspace.sfm / "ledger.json")
     with console.stepwise() as progress:
         found = register_photos(

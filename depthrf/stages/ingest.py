@@ -80,7 +80,8 @@ class _Good:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [_photo_folder(workspace, options), *([options.sensor_depth] if options.sensor_depth else [])]
+    depth_maps = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
+    return [p for p in (*_entries(_photo_folder(workspace, options), "photo folder"), *depth_maps) if p.is_file()]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -97,12 +98,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     folder = _photo_folder(workspace, options)
     entries = _entries(folder, "photo folder")
     depth_entries = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # remarks on EXIF oddities and on large pictures
-        found = _in_threads("reading photos", _examine, entries)
-    good, rejected = _sort_out(entries, found)
-    for file in rejected:
-        warn(f"{file.name} is not used: {file.reason}")
+    good, rejected = _examine_all(entries)
     if len(good) < MIN_PHOTOS:
         raise DepthrfError(_too_few(folder, entries, good, rejected))
     fresh_dir(workspace.images)
@@ -119,6 +115,28 @@ def run(workspace: Workspace, options: Options) -> Summary:
     )
     _tell(summary, good, options)
     return summary
+
+
+def collect(folder: Path, destination: Path) -> list[Path]:
+    """Upright 8-bit RGB copies of a folder's usable photos in ``destination``, however few; warns of the others.
+
+    Raises:
+        UsageError: The folder does not exist or is no folder.
+    """
+    good, _ = _examine_all(_entries(folder, "photo folder"))
+    _in_threads("copying photos", lambda g: _copy(g, destination), good)
+    return [destination / g.name for g in good]
+
+
+def _examine_all(entries: list[Path]) -> tuple[list[_Good], list[Rejected]]:
+    """Which files of a folder are usable photos; warns of the others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # remarks on EXIF oddities and on large pictures
+        found = _in_threads("reading photos", _examine, entries)
+    good, rejected = _sort_out(entries, found)
+    for file in rejected:
+        warn(f"{file.name} is not used: {file.reason}")
+    return good, rejected
 
 
 def _photo_folder(workspace: Workspace, options: Options) -> Path:

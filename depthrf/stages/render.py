@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console, device
 from depthrf.options import identity, option
-from depthrf.workspace import Workspace, atomic_path, fingerprints, fresh_dir, read_json, write_json
+from depthrf.workspace import Workspace, fingerprints, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,10 +140,8 @@ def _render_frames(field: TrainedField, views: list[View], frames: Path) -> None
         if done.exists():
             continue
         rendered = render_view(field.model, normalise_view(view, field.normalised_from_scene), field.bounds)
-        with atomic_path(frames / f"depth_{view.name}.png") as temporary:
-            write_png(temporary, colorise_depth(rendered.depth, field.bounds))
-        with atomic_path(done) as temporary:
-            write_png(temporary, rendered.rgb)
+        write_png(frames / f"depth_{view.name}.png", colorise_depth(rendered.depth, field.bounds))
+        write_png(done, rendered.rgb)
 
 
 def _warn_if_dull(frames: Path, count: int) -> None:

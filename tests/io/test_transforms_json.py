@@ -73,7 +73,14 @@ def test_global_and_per_frame_intrinsics(tmp_path: Path) -> None:
     path = write(
         tmp_path / "t.json",
         [frame("./images/a.jpg"), frame("b", fl_x=70.0, cx=30.0, k1=0.0, k2=0.0, p1=0, p2=0)],
-        w=64.0, h=48.0, fl_x=50.0, fl_y=51.0, k1=0.1, k2=0.2, p1=0.3, p2=0.4,
+        w=64.0,
+        h=48.0,
+        fl_x=50.0,
+        fl_y=51.0,
+        k1=0.1,
+        k2=0.2,
+        p1=0.3,
+        p2=0.4,
     )
     a, b = read_transforms(path).photos
     assert (a.name, a.camera.model) == ("images/a.jpg", "OPENCV")

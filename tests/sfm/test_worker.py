@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import signal
+import sqlite3
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +49,8 @@ def test_a_failure_names_the_log(tmp_path: Path) -> None:
 
 def test_a_dead_child_is_reported(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
     def kill(*_: Any) -> None:
-        os.kill(children[0].pid, signal.SIGABRT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(children[0].pid, signal.SIGABRT)
 
     job = make_job(tmp_path)
     job.folders.images.mkdir()
@@ -52,6 +58,18 @@ def test_a_dead_child_is_reported(tmp_path: Path, children: list[subprocess.Pope
         _write_image(job.folders.images / name)
     with pytest.raises(DepthrfError, match=r"SIGABRT.*log\.txt"):
         worker.run_job(job, tmp_path / "log.txt", kill)
+
+
+def test_a_growing_table_is_followed(tmp_path: Path) -> None:
+    database, told = tmp_path / "a.db", []
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("create table rows (x)")
+        with worker._polling((database, "rows", "Counting", 3), lambda *step: told.append(step)):
+            connection.executemany("insert into rows values (?)", [(1,), (2,)])
+            connection.commit()
+            time.sleep(1.0)
+    assert told[0] == ("Counting", 0, 3)
+    assert told[-1] == ("Counting", 2, 3)
 
 
 def test_interrupting_the_parent_ends_the_child(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
@@ -69,9 +87,6 @@ def test_interrupting_the_parent_ends_the_child(tmp_path: Path, children: list[s
 
 def test_the_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     code = "import time; from depthrf.sfm import worker; worker._handle = lambda *a: time.sleep(60); worker.main()"
-    import pickle
-    import sys
-
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
     pickle.dump(make_job(tmp_path), child.stdin)
