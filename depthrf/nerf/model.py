@@ -12,6 +12,8 @@ from depthrf.nerf.proposal import PROPOSALS
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
+_VISIBLE = 5e-4  # least weight whose colour is computed: all samples below sum to about one 8-bit step
+
 
 class RadianceField(nn.Module):
     """Renders rays. ``num_photos`` sets the number of appearance embeddings."""
@@ -52,10 +54,23 @@ class RadianceField(nn.Module):
             weights = render.weights_from_density(t, density, norm)
             levels.append(Level(s, t, weights))
 
-        colors = self.field.color(features, rays.viewdirs, self.embedding(rays.camera_idx))
+        appearance = self.embedding(rays.camera_idx)
+        if torch.is_grad_enabled():
+            colors = self.field.color(features, rays.viewdirs, appearance)
+        else:
+            colors = self._visible_colors(weights, features, rays.viewdirs, appearance)
         rgb, accumulation = render.composite(levels[-1], colors, options.background)
         mean, median = render.depths(levels[-1])
         return ModelOutput(levels, rgb, accumulation, mean, median)
+
+    def _visible_colors(self, weights: Tensor, features: Tensor, viewdirs: Tensor, appearance: Tensor) -> Tensor:
+        """Colours (R, S, 3) where they count; most samples are empty or hidden and are left black (rendering only)."""
+        visible = weights > _VISIBLE
+        visible[:, -1] = True
+        ray = visible.nonzero()[:, 0]
+        colors = torch.zeros((*weights.shape, 3), device=weights.device)
+        colors[visible] = self.field.color(features[visible][:, None], viewdirs[ray], appearance[ray])[:, 0]
+        return colors
 
     def embedding(self, camera_idx: Tensor) -> Tensor:
         """Appearance vectors (R, A); zero, the mean appearance, where ``camera_idx`` < 0."""

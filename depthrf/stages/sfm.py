@@ -7,8 +7,6 @@ by :mod:`depthrf.sfm.worker` in a child process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +17,9 @@ from depthrf.options import option
 from depthrf.workspace import Workspace, fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
+    from depthrf.geometry.lens import Lens
     from depthrf.io.poses import JoinedPoses
-    from depthrf.sfm.jobs import CameraGroup, Folders, Model, Progress
+    from depthrf.sfm.jobs import CameraGroup, Folders, Model, ReconstructJob, TriangulateJob
 
 REQUIRES = ("ingest",)
 
@@ -81,6 +80,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         UsageError: The given poses are not valid or are not of these photos.
         DepthrfError: Too few photos can be placed; the message tells the measured cause.
     """
+    from depthrf.sfm.jobs import Model
     from depthrf.sfm.worker import run_job
 
     photos = [p for p in read_json(workspace.photos)["photos"] if p["status"] != "rejected" and p["name"]]
@@ -92,9 +92,10 @@ def run(workspace: Workspace, options: Options) -> Summary:
     log = workspace.sfm / "log.txt"
     workspace.sfm.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    with _display() as progress:
+    with console.stepwise() as progress:
         model = run_job(job, log, progress)
-    return _finish(workspace, photos, options, joined, model)  # type: ignore[arg-type]
+    assert isinstance(model, Model)
+    return _finish(workspace, photos, options, joined, model)
 
 
 def _check_count(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> None:
@@ -132,7 +133,7 @@ def _folders(workspace: Workspace) -> Folders:
     )
 
 
-def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> Any:
+def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> ReconstructJob:
     from depthrf.sfm.diagnose import MIN_PHOTOS
     from depthrf.sfm.jobs import ReconstructJob
 
@@ -164,10 +165,10 @@ def _camera_groups(photos: list[dict[str, Any]], focal_px: float | None) -> tupl
     return tuple(groups)
 
 
-def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options) -> Any:
+def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options) -> TriangulateJob:
     from depthrf.sfm.jobs import CameraGroup, TriangulateJob
 
-    by_lens: dict[Any, list[str]] = {}
+    by_lens: dict[Lens, list[str]] = {}
     for name, pose in sorted(joined.poses.items()):
         by_lens.setdefault(pose.camera, []).append(name)
     return TriangulateJob(
@@ -181,20 +182,6 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
         threads=options.threads or os.cpu_count() or 1,
         refine_intrinsics=options.refine_intrinsics,
     )
-
-
-@contextmanager
-def _display() -> Iterator[Progress]:
-    """A progress display with one line per kind of work."""
-    with console.progress() as display:
-        tasks: dict[str, Any] = {}
-
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = display.add_task(what, total=total, info="")
-            display.update(tasks[what], completed=done, total=total)
-
-        yield update
 
 
 def _finish(
