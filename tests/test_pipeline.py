@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from depthrf import pipeline
+from depthrf.errors import UsageError
+from depthrf.options import option
+from depthrf.workspace import Workspace, create_workspace, read_json
+
+
+@pytest.mark.parametrize("name", ["default", "fast", "cpu", "quality", "seed", "rgbd"])
+def test_presets_build(name: str) -> None:
+    plan = pipeline.make_plan(pipeline.load_pipeline(name), name)
+    assert tuple(plan) == pipeline.STAGES
+    assert plan["train"].optimiser.steps > 0
+
+
+def test_presets_are_all_described() -> None:
+    text = (pipeline.presets_dir() / "README.md").read_text(encoding="utf-8")
+    for path in pipeline.presets_dir().glob("*.toml"):
+        assert f"`{path.stem}`" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[train]\nstepz = 1", "Unknown key 'stepz'"),
+        ("[trian]\nmax_side = 1", "'trian' is not a stage"),
+        ("train = 3", "'train' is not a stage"),
+        ("[train", "not valid TOML"),
+        ("[train.model.field]\nkind = 'gaussians'", "one of hash, mlp"),
+    ],
+)
+def test_wrong_pipeline_files_are_told(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=words):
+        pipeline.make_plan(pipeline.load_pipeline(str(path)), "mine.toml")
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(UsageError, match="Unknown preset 'nope'"):
+        pipeline.load_pipeline("nope")
+    with pytest.raises(UsageError, match="No such pipeline file"):
+        pipeline.load_pipeline("nope.toml")
+    with pytest.raises(UsageError, match="Unknown stage 'trian'"):
+        pipeline.select("trian", None)
+    with pytest.raises(UsageError, match="comes after"):
+        pipeline.select("train", "sfm")
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        pipeline.assignments(["train.steps"])
+
+
+def test_assignments_and_merging() -> None:
+    tables = pipeline.assignments(["train.model.field.kind=mlp", "train.max_side=9", "sfm.seed=1"])
+    assert tables == {"train": {"model": {"field": {"kind": "mlp"}}, "max_side": "9"}, "sfm": {"seed": "1"}}
+    merged = pipeline.merge_tables({"train": {"max_side": 1, "seed": 2}}, tables)
+    assert merged["train"] == {"max_side": "9", "seed": 2, "model": {"field": {"kind": "mlp"}}}
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    text: str = option("a", "what to write")
+    device: str = option("cpu", "ignored", identity=False)
+
+
+@dataclass(frozen=True)
+class ToySummary:
+    size: int
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two stages: `first` writes its text, `second` copies it. The list records what ran."""
+    ran: list[str] = []
+
+    def stage(name: str, requires: tuple[str, ...], source: str | None) -> Any:
+        def inputs(workspace: Workspace, options: ToyOptions) -> list[Path]:
+            return [workspace.root / source] if source else []
+
+        def run(workspace: Workspace, options: ToyOptions) -> ToySummary:
+            ran.append(name)
+            text = (workspace.root / source).read_text() if source else options.text
+            (workspace.root / name).write_text(text)
+            return ToySummary(len(text))
+
+        return SimpleNamespace(
+            REQUIRES=requires, inputs=inputs, outputs=lambda w, o: [w.root / name], run=run, Options=ToyOptions
+        )
+
+    modules = {"first": stage("first", (), None), "second": stage("second", ("first",), "first")}
+    monkeypatch.setattr(pipeline, "stage_module", modules.__getitem__)
+    return ran
+
+
+def run_both(workspace: Workspace, **first: str) -> None:
+    pipeline.run_stages(workspace, {"first": ToyOptions(**first), "second": ToyOptions()}, ("first", "second"))
+
+
+def test_fresh_stages_do_not_run_again(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    run_both(workspace)
+    assert toy == ["first", "second"]
+    record = read_json(workspace.record("second"))
+    assert record["summary"] == {"size": 1}
+    assert {"options", "inputs", "outputs", "seconds", "versions", "device", "seed"} <= record.keys()
+
+
+def test_a_changed_option_runs_that_stage_and_what_depends_on_it(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    run_both(workspace, text="b")
+    assert toy == ["first", "second"] * 2
+    assert (workspace.root / "second").read_text() == "b"
+    run_both(workspace, text="b", device="cuda")
+    assert toy == ["first", "second"] * 2
+
+
+def test_damaged_outputs_and_records_are_made_again(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    (workspace.root / "second").write_text("scribble")
+    run_both(workspace)
+    assert toy == ["first", "second", "second"]
+    workspace.record("first").write_text("{ cut off")
+    run_both(workspace)
+    assert toy[3:] == ["first"]
+
+
+def test_a_stage_that_failed_leaves_no_record(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    (workspace.root / "first").unlink()
+    (workspace.root / "first").mkdir()
+    with pytest.raises(IsADirectoryError):
+        pipeline.run_stage(workspace, "first", ToyOptions())
+    assert not workspace.record("first").exists()
+
+
+def test_missing_earlier_stage_is_told(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    with pytest.raises(UsageError, match="second needs the results of first"):
+        pipeline.run_stage(workspace, "second", ToyOptions())
+
+
+def test_plan_is_kept_for_single_stages(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    plan = pipeline.make_plan({"train": {"max_side": 77}, "sfm": {"poses": "p.json"}}, "test")
+    pipeline.save_plan(workspace, plan)
+    again = pipeline.make_plan(pipeline.saved_tables(workspace), "saved")
+    assert again == plan
+    assert again["sfm"].poses == Path("p.json").absolute()
