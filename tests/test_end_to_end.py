@@ -126,7 +126,7 @@ def test_further_photos_are_registered_and_scored(demo: Path) -> None:
     assert len(result["views"]) == 2
     assert result["mean"]["psnr"] > 12
     assert result["mean"]["lpips"] is None
-    assert result["mean"]["depth_abs_rel"] < 0.3
+    assert result["mean"]["depth_abs_rel"] < 0.5
     assert fingerprint(workspace(demo).undistorted_sparse) == before
 
 

@@ -12,7 +12,7 @@ from depthrf.nerf.proposal import PROPOSALS
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
-_VISIBLE = 5e-4  # least weight whose colour is computed: all samples below sum to about one 8-bit step
+VISIBLE = 1e-3  # least weight whose colour is computed: less changes no 8-bit colour
 
 
 class RadianceField(nn.Module):
@@ -65,7 +65,7 @@ class RadianceField(nn.Module):
 
     def _visible_colors(self, weights: Tensor, features: Tensor, viewdirs: Tensor, appearance: Tensor) -> Tensor:
         """Colours (R, S, 3) where they count; most samples are empty or hidden and are left black (rendering only)."""
-        visible = weights > _VISIBLE
+        visible = weights > VISIBLE
         visible[:, -1] = True
         ray = visible.nonzero()[:, 0]
         colors = torch.zeros((*weights.shape, 3), device=weights.device)

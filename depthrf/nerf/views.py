@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from depthrf.geometry.camera import View
+from depthrf.nerf.cpu_render import RenderedRays, can_render, render_rays
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.rays import Bounds, RayBatch, view_rays
 
@@ -27,19 +28,23 @@ def render_view(model: RadianceField, view: View, bounds: Bounds, *, chunk_rays:
     """Renders a view whose pose is of the normalised scene, with the mean appearance."""
     device = model.appearance.device
     rays = view_rays(view, bounds, device)
+    render = render_rays if can_render(model) else _render_with_model
     parts = []
     for first in range(0, len(rays.origins), chunk_rays):
         chunk = RayBatch(**{f.name: getattr(rays, f.name)[first : first + chunk_rays] for f in fields(rays)})
-        output = model(chunk)
-        parts.append((output.rgb, output.depth_median, output.accumulation))
-    rgb, depth, accumulation = (torch.cat(p).cpu() for p in zip(*parts, strict=True))
+        parts.append(render(model, chunk))
+    rgb = np.concatenate([p.rgb for p in parts])
     height, width = view.camera.height, view.camera.width
-    levels = (rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
     return RenderedView(
-        levels.reshape(height, width, 3).numpy(),
-        depth.reshape(height, width).numpy(),
-        accumulation.reshape(height, width).numpy(),
+        (rgb.clip(0.0, 1.0) * 255.0).round().astype(np.uint8).reshape(height, width, 3),
+        np.concatenate([p.depth_median for p in parts]).reshape(height, width),
+        np.concatenate([p.accumulation for p in parts]).reshape(height, width),
     )
+
+
+def _render_with_model(model: RadianceField, rays: RayBatch) -> RenderedRays:
+    output = model(rays)
+    return RenderedRays(*(v.cpu().numpy() for v in (output.rgb, output.depth_median, output.accumulation)))
 
 
 def colorise_depth(depth: NDArray[np.float32], bounds: Bounds) -> NDArray[np.uint8]:

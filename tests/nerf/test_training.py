@@ -8,6 +8,7 @@ import torch
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import look_at
+from depthrf.nerf import cpu_render
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import (
     FieldOptions,
@@ -18,7 +19,7 @@ from depthrf.nerf.options import (
     ProposalGridOptions,
     ProposalOptions,
 )
-from depthrf.nerf.rays import Bounds, PixelStore
+from depthrf.nerf.rays import Bounds, PixelStore, view_rays
 from depthrf.nerf.training import Trainer, learning_rate
 from depthrf.nerf.views import render_view
 
@@ -125,6 +126,31 @@ def test_rendering_does_not_depend_on_the_chunk() -> None:
     whole, parts = (render_view(model, wall_views()[0], BOUNDS, chunk_rays=c) for c in (10_000, 37))
     np.testing.assert_allclose(whole.depth, parts.depth, atol=1e-4)
     assert np.abs(whole.rgb.astype(int) - parts.rgb.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("background", ["last", "white", "black"])
+@pytest.mark.parametrize("spacing", ["linear", "power", "inverse"])
+def test_cpu_renderer_agrees_with_the_model(background: str, spacing: str) -> None:
+    """Two proposals, three features an entry and a half-empty field: nothing is special to the presets."""
+    grids = {"features": 3, "levels": 4, "log2_size": 8, "finest": 40}
+    options = replace(
+        SMALL,
+        field=FieldOptions(grid=GridOptions(**grids), width=20, density_bias=1.0),
+        proposal=ProposalOptions(num_samples=(24, 16), grid=ProposalGridOptions(**{**grids, "features": 2}), width=10),
+        background=background,
+        spacing=spacing,
+    )
+    torch.manual_seed(0)
+    model = RadianceField(options, num_photos=3)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    rays = view_rays(wall_views()[0], BOUNDS, CPU)
+    with torch.no_grad():
+        expected = model(rays)
+        got = cpu_render.render_rays(model, rays)
+    np.testing.assert_allclose(got.rgb, expected.rgb, atol=5e-3)
+    np.testing.assert_allclose(got.accumulation, expected.accumulation, atol=2e-3)
+    np.testing.assert_allclose(got.depth_median, expected.depth_median, rtol=2e-2)
 
 
 def test_learning_rate_is_log_linear_after_warm_up() -> None:

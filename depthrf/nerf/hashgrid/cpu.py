@@ -19,12 +19,12 @@ _BLOCK = 4096
 
 
 @numba.njit(fastmath=True)
-def _cell(u, n, resolution, size):  # type: ignore[no-untyped-def]
-    """Fractions and the eight table entries of point n's cell, corners in the order x fastest."""
+def cell(x, y, z, resolution, size):  # type: ignore[no-untyped-def]
+    """Interpolation weights and table entries of the eight corners around a point of the unit cube, x fastest."""
     r = np.float32(resolution)
-    x = min(max(u[n, 0], np.float32(0.0)), np.float32(1.0)) * r
-    y = min(max(u[n, 1], np.float32(0.0)), np.float32(1.0)) * r
-    z = min(max(u[n, 2], np.float32(0.0)), np.float32(1.0)) * r
+    x = min(max(x, np.float32(0.0)), np.float32(1.0)) * r
+    y = min(max(y, np.float32(0.0)), np.float32(1.0)) * r
+    z = min(max(z, np.float32(0.0)), np.float32(1.0)) * r
     i = min(np.uint32(x), np.uint32(resolution - 1))
     j = min(np.uint32(y), np.uint32(resolution - 1))
     k = min(np.uint32(z), np.uint32(resolution - 1))
@@ -80,7 +80,7 @@ def _kernels(features: int) -> tuple[Any, Any]:
             first = (task % blocks) * _BLOCK
             t = table[level]
             for n in range(first, min(first + _BLOCK, len(u))):
-                w, e = _cell(u, n, resolutions[level], size)
+                w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
                 for f in range(features):
                     near = w[0] * t[e[0], f] + w[1] * t[e[1], f] + w[2] * t[e[2], f] + w[3] * t[e[3], f]
                     away = w[4] * t[e[4], f] + w[5] * t[e[5], f] + w[6] * t[e[6], f] + w[7] * t[e[7], f]
@@ -92,7 +92,7 @@ def _kernels(features: int) -> tuple[Any, Any]:
         for level in numba.prange(levels):
             g = grad_table[level]
             for n in range(len(u)):
-                w, e = _cell(u, n, resolutions[level], size)
+                w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
                 for f in range(features):
                     d = grad_out[n, level * features + f]
                     g[e[0], f] += w[0] * d
