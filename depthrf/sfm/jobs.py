@@ -139,7 +139,6 @@ class RegisterJob:
     """
 
     photos: tuple[Path, ...]
-    images: Path
     model: Path
     database: Path
     features: str

@@ -13,7 +13,6 @@ from depthrf.sfm.worker import run_job
 
 def register_photos(
     sfm: Path,
-    images: Path,
     photos: Sequence[Path],
     output: Path,
     *,
@@ -28,7 +27,6 @@ def register_photos(
 
     Args:
         sfm: The workspace's ``sfm`` folder, which holds ``sparse/0`` and ``database``.
-        images: The photos of the model.
         photos: Upright 8-bit RGB photos with unique stems, as ingest writes them.
         output: Folder for the undistorted photos; created.
         database, features, max_image_size: From the model's ``ledger.json``.
@@ -46,7 +44,6 @@ def register_photos(
     with tempfile.TemporaryDirectory(prefix="register-", dir=sfm) as work:
         job = RegisterJob(
             photos=tuple(sorted(photos, key=lambda p: p.name)),
-            images=images,
             model=sfm / "sparse" / "0",
             database=sfm / database,
             features=features,

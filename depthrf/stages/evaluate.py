@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 REQUIRES = ("sfm", "train")
 
 SCORES = ("psnr", "ssim", "lpips", "psnr_exposure_fit")
+_HEADERS = {
+    "psnr": "PSNR",
+    "psnr_exposure_fit": "fit",
+    "ssim": "SSIM",
+    "depth_abs_rel": "AbsRel",
+    "depth_median_abs_error": "median",
+    "depth_delta1": "delta1",
+}
 DEPTH_SCORES = ("depth_abs_rel", "depth_rmse", "depth_median_abs_error", "depth_delta1", "depth_coverage")
 
 
@@ -90,7 +98,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         device=str(target),
     )
     write_json(workspace.evaluation, {**asdict(summary), "views": rows})
-    _print(rows, mean)
+    _print(rows, mean, summary)
     return summary
 
 
@@ -124,7 +132,6 @@ def _registered(workspace: Workspace, folder: Path) -> HeldOut:
     with console.stepwise() as progress:
         found = register_photos(
             workspace.sfm,
-            workspace.images,
             paths,
             workspace.evaluation_dir / "undistorted",
             database=ledger["database"],
@@ -189,12 +196,15 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     return mean
 
 
-def _print(rows: list[dict[str, Any]], mean: dict[str, float | None]) -> None:
+def _print(rows: list[dict[str, Any]], mean: dict[str, float | None], summary: Summary) -> None:
     from rich.table import Table
 
-    names = [name for name, value in mean.items() if value is not None]
-    table = Table("view", *names, title=f"{len(rows)} held-out views")
+    names = [name for name in _HEADERS if mean.get(name) is not None]
+    table = Table("view", *(_HEADERS[name] for name in names))
     for row in (*rows, {"name": "mean", **mean}):
         cells = (row.get(name) for name in names)
         table.add_row(row["name"], *("-" if value is None else f"{value:.3f}" for value in cells))
     console.console().print(table)
+    size = f"{summary.width}x{summary.height}"
+    reference = f"; depth against {summary.depth_reference}, scene units" if summary.depth_reference else ""
+    console.note(f"  {len(rows)} held-out views at {size}{reference}; LPIPS: not measured, its weights are not there")

@@ -31,9 +31,9 @@ _NEAR_M = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    max_sensor_depth: float = option(10.0, "Sensor depth beyond this is dropped, metres.")
-    max_keypoint_sigma: float = option(0.1, "Keypoints less sure than this share of their depth are dropped.")
-    seed: int = option(0, "Seed of the robust fits.")
+    max_sensor_depth: float = option(10.0, "sensor depth beyond this is dropped, metres")
+    max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped")
+    seed: int = option(0, "seed of the robust fits")
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ REQUIRES = ("ingest",)
 
 @dataclass(frozen=True)
 class Options:
-    poses: Path | None = option(None, "Known poses: a transforms.json or a COLMAP model folder; SfM then triangulates")
-    max_image_size: int = option(1600, "Longer side, in pixels, at which keypoints are found")
-    min_share: float = option(0.5, "Stop when a smaller share of the photos can be placed (never fewer than 3)")
-    focal_px: float | None = option(None, "Focal length of all photos in pixels, kept as given")
-    refine_intrinsics: bool = option(False, "With given poses: adjust focal length and distortion to the photos")
-    seed: int = option(0, "Random seed; the same seed gives the same model on the same machine")
+    poses: Path | None = option(None, "known poses: a transforms.json or a COLMAP model folder; SfM then triangulates")
+    max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found")
+    min_share: float = option(0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)")
+    focal_px: float | None = option(None, "focal length of all photos in pixels, kept as given")
+    refine_intrinsics: bool = option(False, "with given poses: adjust focal length and distortion to the photos")
+    seed: int = option(0, "random seed; the same seed gives the same model on the same machine")
     threads: int = option(0, "CPU threads; 0 uses all", identity=False)
 
 

@@ -123,7 +123,6 @@ def test_further_photos_are_placed_without_changing_the_model(reconstructed: Rec
     ledger = json.loads((workspace.sfm / "ledger.json").read_text(encoding="utf-8"))
     result = register_photos(
         workspace.sfm,
-        workspace.images,
         sorted((tmp_path / "photos").iterdir()),
         tmp_path / "undistorted",
         database=ledger["database"],

@@ -1,0 +1,110 @@
+"""Photos to video and score on whole sets, timed: ``python -m tests.benchmarks.end_to_end demo|fox-18|kitchen-18 -o DIR``.
+
+``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered to
+the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are held
+out. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need the
+evaluation data ($DEPTHRF_DATA or ../shared/data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthrf.geometry.transforms import fit_similarity, rotation_angle_deg
+from depthrf.io.transforms_json import load_views, read_transforms
+from depthrf.workspace import Workspace, read_json
+
+DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def depthrf(*arguments: object) -> float:
+    """Runs the command line and returns its wall seconds."""
+    start = time.monotonic()
+    command = [sys.executable, "-c", "from depthrf.cli import main; main()", *map(str, arguments)]
+    subprocess.run(command, check=True)
+    return time.monotonic() - start
+
+
+def demo(folder: Path) -> dict[str, Any]:
+    wall = depthrf("demo", "-o", folder, "--pipeline", "cpu")
+    workspace = Workspace(folder / "workspace")
+    return {"wall": wall, **report(workspace), **pose_errors(workspace, folder / "ground_truth" / "transforms.json")}
+
+
+def fox(folder: Path) -> dict[str, Any]:
+    names = sorted(p.name for p in (DATA / "fox" / "images").iterdir())
+    chosen = {names[i] for i in np.linspace(0, len(names) - 1, 18).round().astype(int)}
+    for part, members in (("train", chosen), ("held_out", set(names) - chosen)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name in members:
+            shutil.copy(DATA / "fox" / "images" / name, folder / part / name)
+    wall = depthrf("reconstruct", folder / "train", "-o", folder / "ws", "--pipeline", "cpu")
+    workspace = Workspace(folder / "ws")
+    depthrf("evaluate", workspace.root, "--photos", folder / "held_out")
+    return {"wall": wall, **report(workspace), **pose_errors(workspace, DATA / "fox" / "transforms.json")}
+
+
+def kitchen(folder: Path) -> dict[str, Any]:
+    source = DATA / "kitchen"
+    given = ["--poses", source / "transforms.json", "--sensor-depth", source / "depth", "--pipeline", "rgbd"]
+    wall = depthrf("reconstruct", source / "images", "-o", folder / "ws", *given)
+    workspace = Workspace(folder / "ws")
+    depthrf("evaluate", workspace.root)
+    return {"wall": wall, **report(workspace)}
+
+
+def report(workspace: Workspace) -> dict[str, Any]:
+    """Seconds of each stage, photos placed, and the mean scores."""
+    records = {p.stem: read_json(p) for p in workspace.records.glob("*.json")}
+    train = records["train"]["summary"]
+    return {
+        "seconds": {name: record["seconds"] for name, record in records.items()},
+        "registered": [records["sfm"]["summary"][k] for k in ("num_registered", "num_photos")],
+        "train": {k: train[k] for k in ("steps", "rays_per_second", "width", "height")},
+        "video_frames": records["render"]["summary"]["num_frames"],
+        "scores": read_json(workspace.evaluation)["mean"],
+    }
+
+
+def pose_errors(workspace: Workspace, truth: Path) -> dict[str, Any]:
+    """Rotation in degrees and centre error as a share of the trajectory's extent, after a similarity fit."""
+    known = {Path(p.name).stem: p.cam_from_world for p in read_transforms(truth).photos}
+    views, _ = load_views(workspace.transforms)
+    found, true = (np.stack(p) for p in ([v.cam_from_world for v in views], [known[v.stem] for v in views]))
+    centres = [-np.einsum("nji,nj->ni", p[:, :3, :3], p[:, :3, 3]) for p in (found, true)]
+    similarity = fit_similarity(*centres)
+    moved = np.stack([similarity.apply_to_pose(p) for p in found])
+    rotation = rotation_angle_deg(moved[:, :3, :3], true[:, :3, :3])
+    offset = np.linalg.norm(similarity.apply(centres[0]) - centres[1], axis=1) / np.linalg.norm(
+        np.ptp(centres[1], axis=0)
+    )
+    return {
+        "rotation_deg": {"median": float(np.median(rotation)), "max": float(rotation.max())},
+        "centre_share": {"median": float(np.median(offset)), "max": float(offset.max())},
+        "metres_per_unit_truth": similarity.scale,
+    }
+
+
+SETS = {"demo": demo, "fox-18": fox, "kitchen-18": kitchen}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    print(json.dumps(SETS[arguments.set](arguments.output), indent=1))
+
+
+if __name__ == "__main__":
+    main()
