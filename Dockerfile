@@ -33,7 +33,7 @@ RUN useradd --create-home --uid 1000 depthrf \
     && mkdir -p /weights /data \
     && chown depthrf:depthrf /weights /data \
     && chmod 1777 /weights
-USER depthrf
+USER 1000
 VOLUME /weights
 WORKDIR /data
 

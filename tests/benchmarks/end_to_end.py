@@ -1,9 +1,11 @@
-"""Photos to video and score on whole sets, timed: ``python -m tests.benchmarks.end_to_end demo|fox-18|kitchen-18 -o DIR``.
+"""Photos to video and score on whole sets, timed.
 
-``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered to
-the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are held
-out. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need the
-evaluation data ($DEPTHRF_DATA or ../shared/data).
+    python -m tests.benchmarks.end_to_end demo|fox-18|kitchen-18 -o DIR
+
+``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered
+to the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are
+held out. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need
+the evaluation data ($DEPTHRF_DATA or ../shared/data).
 """
 
 from __future__ import annotations
