@@ -1,7 +1,8 @@
 """Rendering of the hash field on the CPU: one numba kernel takes each ray from its proposals to its colour.
 
 What the model does with large tensors happens here for one ray at a time in a few cache lines, and colours are computed
-only where they count. The result is that of ``RadianceField.forward`` without gradients, to float rounding.
+only where they count. The result is that of ``RadianceField.forward`` without gradients, but for the last 0.1 % of a
+ray's light, which is not followed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from depthrf.nerf.rays import RayBatch
 Array = NDArray[np.float32]
 
 _RAYS_PER_TASK = 1024
+_OPAQUE = np.float32(7.0)  # optical depth behind which nothing is looked at: less than 0.1 % of the light passes
 _BACKGROUNDS = {"black": 0, "white": 1, "last": 2}
 
 
@@ -249,7 +251,12 @@ def _kernel(field_features: int, proposal_features: int) -> Any:
                     s[i] = s_new[i]
                 optical = np.float32(0.0)
                 p_table, p_res, p_w0, p_b0, p_w1, p_b1 = proposals[min(r, rounds - 2)]
+                end = count
                 for i in range(count):
+                    if optical > _OPAQUE:
+                        w[i] = np.float32(0.0)
+                        end = min(end, i)
+                        continue
                     x, y, z = _grid_coordinates(ray, origins, directions, np.float32(0.5) * (t[i] + t[i + 1]))
                     if r < rounds - 1:
                         encode_proposal(x, y, z, p_table, p_res, p_encoded)
@@ -267,9 +274,9 @@ def _kernel(field_features: int, proposal_features: int) -> Any:
 
             total = np.float32(0.0)
             red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for i in range(bins):
+            for i in range(end):
                 total += w[i]
-                if w[i] > visible or i == bins - 1:
+                if w[i] > visible or i == end - 1:
                     _layer(outputs, i, 1, c_w0, per_ray, ray, color_a, 0, True)
                     _layer(color_a, 0, 0, c_w1, c_b1, 0, color_b, 0, True)
                     for c in range(3):
