@@ -81,6 +81,8 @@ def reconstruct(
     plan = _plan(preset, pipeline.merge_tables(_given(changes), pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output or _default_output(photos), photos)
     _reconstruct(workspace, plan, stages, force)
+    if stages[-1] == "render":
+        typer.echo(workspace.video)
 
 
 @app.command()
@@ -110,6 +112,7 @@ def demo(
     workspace = create_workspace(output / "workspace", photos)
     _reconstruct(workspace, plan, pipeline.STAGES, force=False)
     _evaluate(workspace, output / "held_out", device, force=False)
+    typer.echo(workspace.video)
 
 
 @app.command()
@@ -124,7 +127,9 @@ def evaluate(
     """Scores the trained field on held-out views: PSNR, SSIM and depth errors."""
     if photos is not None:
         _check_folder(photos)
-    _evaluate(open_workspace(workspace), photos, device, force)
+    opened = open_workspace(workspace)
+    _evaluate(opened, photos, device, force)
+    typer.echo(opened.evaluation)
 
 
 @app.command()
@@ -280,8 +285,6 @@ def _reconstruct(workspace: Workspace, plan: pipeline.Plan, stages: tuple[str, .
         pipeline.save_plan(workspace, plan)
         console.note(f"workspace: {workspace.root}")
         pipeline.run_stages(workspace, plan, stages, force=force)
-    if stages[-1] == "render":
-        typer.echo(workspace.video)
 
 
 def _run_single(
@@ -300,7 +303,6 @@ def _evaluate(workspace: Workspace, photos: Path | None, device: str, force: boo
     options = Options(photos=photos.absolute() if photos else None, device=device)
     with lock(workspace):
         pipeline.run_stage(workspace, "evaluate", options, force=force)
-    typer.echo(workspace.evaluation)
 
 
 _SYSTEM_LIBRARIES = {
