@@ -24,6 +24,7 @@ SETTINGS = [
     "--set=train.optimiser.batch_rays=512",
     "--set=train.checkpoint_steps=10",
     "--set=render.seconds=0.5",
+    "--set=render.fps=24",
     "--set=render.max_side=64",
 ]
 STAGES = ("ingest", "sfm", "depth", "align", "merge", "train", "render")
