@@ -158,7 +158,7 @@ def test_given_poses_and_sensor_depth(demo: Path) -> None:
         shutil.copy(path, demo / "photos" / path.name)
     truth = demo / "ground_truth"
     given = ["--poses", truth / "transforms.json", "--sensor-depth", truth / "depth"]
-    run("reconstruct", "photos", "-o", "rgbd", *given, *SETTINGS, "--until=train", cwd=demo)
+    run("reconstruct", "photos", "-o", "rgbd", *given, *SETTINGS, "--steps=250", "--until=train", cwd=demo)
     run("evaluate", "rgbd", cwd=demo)
     result = read_json(demo / "rgbd" / "evaluation.json")
     assert result["depth_reference"] == "sensor"
