@@ -13,6 +13,7 @@ from depthrf.demo.room import FOCAL_35MM, demo_views, render, room_scene
 from depthrf.geometry.camera import View
 from depthrf.geometry.transforms import opengl_of_cam_from_world
 from depthrf.io.images import camera_exif, write_jpeg, write_png
+from depthrf.io.transforms_json import intrinsics
 from depthrf.workspace import write_json
 
 MAKE, MODEL = "depthrf", "demo room"
@@ -62,17 +63,11 @@ def write_demo(
 
 def _transforms(train: list[View], test: list[View]) -> dict[str, Any]:
     """nerfstudio's format: OpenGL camera-to-world, paths relative to the file."""
-    camera = train[0].camera
     train_names = [f"../photos/{v.name}" for v in train]
     test_names = [f"../held_out/{v.name}" for v in test]
     return {
         "camera_model": "OPENCV",
-        "w": camera.width,
-        "h": camera.height,
-        "fl_x": camera.fx,
-        "fl_y": camera.fy,
-        "cx": camera.cx,
-        "cy": camera.cy,
+        **intrinsics(train[0].camera),
         "train_filenames": train_names,
         "test_filenames": test_names,
         "frames": [

@@ -182,16 +182,10 @@ def write_transforms(
     """
     frames = []
     for view in views:
-        camera = view.camera
         frames.append(
             {
                 "file_path": f"{image_folder}/{view.name}",
-                "w": camera.width,
-                "h": camera.height,
-                "fl_x": camera.fx,
-                "fl_y": camera.fy,
-                "cx": camera.cx,
-                "cy": camera.cy,
+                **intrinsics(view.camera),
                 "transform_matrix": opengl_of_cam_from_world(view.cam_from_world),
             }
         )
@@ -202,6 +196,18 @@ def write_transforms(
     content["train_filenames"] = [p for name, p in paths.items() if name not in test_names]
     content["val_filenames"] = content["test_filenames"] = [p for name, p in paths.items() if name in test_names]
     write_json(path, {**content, "frames": frames})
+
+
+def intrinsics(camera: Camera) -> dict[str, float]:
+    """Size and pinhole parameters under the names that transforms.json gives them."""
+    return {
+        "w": camera.width,
+        "h": camera.height,
+        "fl_x": camera.fx,
+        "fl_y": camera.fy,
+        "cx": camera.cx,
+        "cy": camera.cy,
+    }
 
 
 def load_views(path: Path) -> tuple[list[View], list[View]]:

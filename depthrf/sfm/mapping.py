@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from depthrf.sfm.jobs import MapperRun
 from depthrf.sfm.models import focal_of, placed_images, placed_photos, ray_pairs
 from depthrf.sfm.recipes import Mapper, Trust
 from depthrf.sfm.selfcheck import Verdict, check
+from depthrf.workspace import fresh_dir
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def run_mapper(
     on_image: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
     """All models of one mapper run, judged. ``work`` is emptied."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    fresh_dir(work)
     start = time.perf_counter()
     if mapper.kind == "global":
         models = pycolmap.global_mapping(matches.database, images, work, _global_options(seed, fix_focal))

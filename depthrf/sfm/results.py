@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from depthrf.geometry.camera import Camera, View
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.jobs import Folders, Model, Report
 from depthrf.sfm.models import focal_of, placed_images, pose_of, remove_photos
+from depthrf.workspace import fresh_dir
 
 _JPEG_QUALITY = 98
 
@@ -34,12 +34,12 @@ def finish(
     Returns:
         The figures that the model alone tells; the caller fills in the rest.
     """
-    sparse = _empty(folders.sfm / "sparse" / "0")
+    sparse = fresh_dir(folders.sfm / "sparse" / "0")
     model.write(sparse)
     undistorted = _undistort(with_test, folders, report)
     views = [View(i.name, _pinhole(i.camera), pose_of(i)) for i in placed_images(undistorted)]
     remove_photos(undistorted, set(test))
-    undistorted.write(_empty(folders.undistorted_sparse))
+    undistorted.write(fresh_dir(folders.undistorted_sparse))
     undistorted.export_PLY(folders.point_cloud)
     images = placed_images(model)
     return Model(
@@ -61,11 +61,11 @@ def _undistort(model: pycolmap.Reconstruction, folders: Folders, report: Report)
     """Writes undistorted photos, gives the model with their PINHOLE cameras and removes pycolmap's other files."""
     count = model.num_reg_images()
     report("Undistorting photos", 0, count)
-    distorted = _empty(folders.sfm / "undistort" / "input")
+    distorted = fresh_dir(folders.sfm / "undistort" / "input")
     output = folders.sfm / "undistort" / "output"
     model.write(distorted)
     pycolmap.undistort_images(output, distorted, folders.images, jpeg_quality=_JPEG_QUALITY)
-    _empty(folders.undistorted_images)
+    fresh_dir(folders.undistorted_images)
     for path in sorted((output / "images").iterdir()):
         shutil.move(path, folders.undistorted_images / path.name)
     undistorted = pycolmap.Reconstruction(output / "sparse")
@@ -77,9 +77,3 @@ def _undistort(model: pycolmap.Reconstruction, folders: Folders, report: Report)
 def _pinhole(camera: pycolmap.Camera) -> Camera:
     assert camera.model_name == "PINHOLE"
     return Camera(camera.width, camera.height, *(float(p) for p in camera.params))
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

@@ -17,6 +17,7 @@ from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
 from depthrf.sfm.selfcheck import check
+from depthrf.workspace import fresh_dir
 
 _FEW_POINTS = 50
 """Points per photo (median) below which guided matching is tried for given poses."""
@@ -49,8 +50,7 @@ def densify(
     options.num_threads = 1
     options.triangulation.ignore_two_view_tracks = False
     options.triangulation.min_angle = filters.min_angle_deg
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    fresh_dir(work)
     model = pycolmap.triangulate_points(model, database, images, work, True, options, refine_intrinsics)
     filter_points(model, filters)
     return model

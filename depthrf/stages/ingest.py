@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, TypeVar
 from depthrf.console import note, progress, warn
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
+from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.workspace import Workspace, atomic_open, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
     from depthrf.io.images import PhotoInfo
 
 REQUIRES: tuple[str, ...] = ()
-MIN_PHOTOS = 3
 MIN_SIDE = 64  # pixels
 _VIDEO = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".3gp"})
 _RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})

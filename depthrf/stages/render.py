@@ -96,16 +96,17 @@ def plan_path(workspace: Workspace, options: Options) -> list[View]:
     from collections import Counter
 
     from depthrf.geometry.camera import View
-    from depthrf.geometry.trajectory import PATHS
+    from depthrf.geometry.trajectory import find_path
     from depthrf.io.transforms_json import load_views
+    from depthrf.io.video import even_size
 
     photos, _ = load_views(workspace.transforms)
     (width, height), _ = Counter((v.camera.width, v.camera.height) for v in photos).most_common(1)[0]
     camera = next(v.camera for v in photos if (v.camera.width, v.camera.height) == (width, height))
     camera = camera.fitted(options.max_side)
-    camera = camera.resized(max(2, camera.width // 2 * 2), max(2, camera.height // 2 * 2))
+    camera = camera.resized(*even_size(max(2, camera.width), max(2, camera.height)))
     num_frames = max(2, round(options.seconds * options.fps))
-    poses = PATHS[options.path](photos, num_frames)
+    poses = find_path(options.path)(photos, num_frames)
     return [View(f"{index:05d}", camera, pose) for index, pose in enumerate(poses)]
 
 
