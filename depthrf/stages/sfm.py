@@ -26,7 +26,9 @@ REQUIRES = ("ingest",)
 
 @dataclass(frozen=True)
 class Options:
-    poses: Path | None = option(None, "known poses: a transforms.json or a COLMAP model folder; SfM then triangulates")
+    poses: Path | None = option(
+        None, "known poses: a transforms.json, a COLMAP model, a phone app's export; SfM then triangulates"
+    )
     max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found")
     min_share: float = option(0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)")
     focal_px: float | None = option(None, "focal length of all photos in pixels, kept as given")
@@ -59,7 +61,7 @@ class Summary:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, *([options.poses] if options.poses else [])]
+    return [workspace.images, workspace.photos, options.poses or workspace.given_poses]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -84,8 +86,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.sfm.worker import run_job
 
     photos = [p for p in read_json(workspace.photos)["photos"] if p["status"] != "rejected" and p["name"]]
-    _check_count(workspace, photos, options)
-    joined = _read_poses(photos, options)
+    poses = options.poses or (workspace.given_poses if workspace.given_poses.is_file() else None)
+    _check_count(workspace, photos, poses)
+    joined = _read_poses(photos, poses) if poses is not None else None
     job = (
         _reconstruct_job(workspace, photos, options) if joined is None else _triangulate_job(workspace, joined, options)
     )
@@ -98,26 +101,22 @@ def run(workspace: Workspace, options: Options) -> Summary:
     return _finish(workspace, photos, options, joined, model)
 
 
-def _check_count(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> None:
+def _check_count(workspace: Workspace, photos: list[dict[str, Any]], poses: Path | None) -> None:
     from depthrf.sfm.diagnose import MIN_PHOTOS, too_few
 
-    if len(photos) < (MIN_PHOTOS if options.poses is None else 2):
+    if len(photos) < (MIN_PHOTOS if poses is None else 2):
         raise DepthrfError(f"{too_few(len(photos))} Photo by photo: {workspace.photos}")
 
 
-def _read_poses(photos: list[dict[str, Any]], options: Options) -> JoinedPoses | None:
+def _read_poses(photos: list[dict[str, Any]], poses: Path) -> JoinedPoses:
     from depthrf.io.poses import join_poses, read_poses
 
-    if options.poses is None:
-        return None
     sizes = {p["name"]: (int(p["width"]), int(p["height"])) for p in photos}
-    given = read_poses(options.poses, {Path(name).stem: size for name, size in sizes.items()})
-    joined = join_poses(given, sizes, {p["name"]: p["source"] for p in photos}, options.poses)
+    given = read_poses(poses, {Path(name).stem: size for name, size in sizes.items()})
+    joined = join_poses(given, sizes, {p["name"]: p["source"] for p in photos}, poses)
     num_train = len(joined.poses.keys() - joined.test)
     if num_train < 2:
-        raise DepthrfError(
-            f"{options.poses} has poses of {num_train} training photo(s) of this folder; at least 2 are needed."
-        )
+        raise DepthrfError(f"{poses} has poses of {num_train} training photo(s) of this folder; at least 2 are needed.")
     return joined
 
 
@@ -199,7 +198,7 @@ def _finish(
     )
     dropped = [DroppedPhoto(d.name, d.reason) for d in model.dropped]
     if joined is not None:
-        where = str(options.poses)
+        where = str(options.poses or workspace.given_poses)
         dropped += [DroppedPhoto(name, f"{where} has no pose for it") for name in joined.missing]
         dropped += [DroppedPhoto(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
     for warning in model.warnings:

@@ -21,8 +21,8 @@ def write_sensor(workspace: Workspace, hole: bool = False) -> None:
         write_sensor_depth(workspace.sensor_depth / f"{view.stem}.png", depth)
 
 
-def prepare(workspace: Workspace, poses: str | None = None) -> merge.Summary:
-    write_json(workspace.record("sfm"), {"options": {"poses": poses}})
+def prepare(workspace: Workspace, poses: str = "estimated") -> merge.Summary:
+    write_json(workspace.record("sfm"), {"summary": {"poses": poses}})
     align.run(workspace, align.Options())
     return merge.run(workspace, merge.Options())
 
@@ -61,13 +61,13 @@ def test_sensor_sets_the_scale_of_a_model_without_one(tmp_path):
 def test_given_poses_keep_their_metres_exactly(tmp_path):
     workspace = make_workspace(tmp_path / "w", unit=1.04)
     write_sensor(workspace)
-    assert prepare(workspace, poses="transforms.json").metres_per_unit == 1.0
+    assert prepare(workspace, poses="given").metres_per_unit == 1.0
 
 
 def test_given_poses_in_another_unit_are_rescaled(tmp_path):
     workspace = make_workspace(tmp_path / "w", unit=100.0)
     write_sensor(workspace)
-    assert prepare(workspace, poses="transforms.json").metres_per_unit == pytest.approx(0.01, rel=0.02)
+    assert prepare(workspace, poses="given").metres_per_unit == pytest.approx(0.01, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", ["depth", "inverse_depth"])
