@@ -16,7 +16,7 @@ from depthrf.sfm.jobs import CameraGroup, Model, Report, TriangulateJob
 from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
-from depthrf.sfm.selfcheck import check
+from depthrf.sfm.selfcheck import agreement
 from depthrf.workspace import fresh_dir
 
 _FEW_POINTS = 50
@@ -130,7 +130,7 @@ def _without(group: CameraGroup, names: frozenset[str]) -> CameraGroup:
 def _agreeing_share(model: pycolmap.Reconstruction, database: Path) -> float:
     """Share of all verified matches that agree with the model's poses and intrinsics."""
     pairs = ray_pairs(model, read_pairs(database), read_keypoints(database))
-    return check(placed_photos(model), pairs, Trust(min_consistency=0.0, min_points=0)).consistency
+    return agreement(placed_photos(model), pairs, Trust()).consistency
 
 
 def _warnings(share: float, refined_share: float, focal: float, refined_focal: float) -> list[str]:
