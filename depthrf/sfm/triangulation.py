@@ -18,7 +18,7 @@ from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos
 from depthrf.sfm.pose_refinement import adjust, moved
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
-from depthrf.sfm.selfcheck import check
+from depthrf.sfm.selfcheck import agreement
 from depthrf.workspace import fresh_dir
 
 _FEW_POINTS = 50
@@ -222,7 +222,7 @@ def _without(group: CameraGroup, names: frozenset[str]) -> CameraGroup:
 def _agreeing_share(model: pycolmap.Reconstruction, database: Path) -> float:
     """Share of all verified matches that agree with the model's poses and intrinsics."""
     pairs = ray_pairs(model, read_pairs(database), read_keypoints(database))
-    return check(placed_photos(model), pairs, Trust(min_consistency=0.0, min_points=0)).consistency
+    return agreement(placed_photos(model), pairs, Trust()).consistency
 
 
 def _no_points(num_photos: int, matched: bool) -> str:
