@@ -116,6 +116,26 @@ def demo(
 
 
 @app.command()
+def check(
+    photos: PhotosArg,
+    report: Annotated[Path | None, typer.Option("--json", help="Also write everything found to this file.")] = None,
+) -> None:
+    """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
+    from depthrf.stages import check
+
+    _check_folder(photos)
+    checked = check.run(photos)
+    if report is not None:
+        _writable(lambda: check.write_json_report(report, checked), report)
+    found = checked.report
+    colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
+    typer.secho(found.verdict, fg=colour, bold=True, nl=False)
+    typer.echo(f": {found.summary} {found.advice}")
+    if found.verdict == "red":
+        sys.exit(1)
+
+
+@app.command()
 def evaluate(
     workspace: WorkspaceArg,
     photos: Annotated[
