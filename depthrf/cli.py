@@ -33,7 +33,12 @@ app.add_typer(weights_app, name="weights")
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
 
-PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)]
+PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos, or a video.", show_default=False)]
+FramesOpt = Annotated[int | None, typer.Option(help="Of a video, this many frames at most (default: 40).")]
+MasksOpt = Annotated[
+    Path | None,
+    typer.Option(help="Folder of masks <photo>.png, black = ignore (default: `masks` in or beside the photo folder)."),
+]
 WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earlier run.", show_default=False)]
 OutputOpt = Annotated[
     Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")
@@ -58,6 +63,8 @@ def reconstruct(
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
     poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
@@ -72,12 +79,12 @@ def reconstruct(
     """Photos to video: runs all stages; a second run goes on where the first one stopped."""
     stages = pipeline.select(first, last)
     changes: dict[str, Any] = {
-        "ingest": {"photos": photos, "sensor_depth": sensor_depth},
+        "ingest": {"photos": photos, "sensor_depth": sensor_depth, "masks": masks, "frames": frames},
         "sfm": {"poses": poses, "seed": seed},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
-    _check_folder(photos)
+    _check_source(photos)
     plan = _plan(preset, pipeline.merge_tables(_given(changes), pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output or _default_output(photos), photos)
     _reconstruct(workspace, plan, stages, force)
@@ -123,7 +130,7 @@ def check(
     """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
     from depthrf.stages import check
 
-    _check_folder(photos)
+    _check_source(photos)
     checked = check.run(photos)
     if report is not None:
         _writable(lambda: check.write_json_report(report, checked), report)
@@ -159,12 +166,15 @@ def ingest(
     sensor_depth: Annotated[
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     force: ForceOpt = False,
 ) -> None:
-    """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
-    _check_folder(photos)
+    """Stage 1: checks the photos (or picks a video's best frames) and copies them, upright, into a workspace."""
+    _check_source(photos)
     workspace = create_workspace(output or _default_output(photos), photos)
-    changes = _given({"ingest": {"photos": photos, "sensor_depth": sensor_depth}})
+    taken = {"photos": photos, "sensor_depth": sensor_depth, "masks": masks, "frames": frames}
+    changes = _given({"ingest": taken})
     _run_single(workspace, "ingest", None, changes, "auto", force)
 
 
@@ -266,6 +276,12 @@ def _given(tables: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _check_source(photos: Path) -> None:
+    from depthrf.io.clip import check_source
+
+    check_source(photos)
+
+
 def _check_folder(photos: Path) -> None:
     if not photos.exists():
         raise UsageError(f"No such folder: {photos}")
@@ -274,7 +290,8 @@ def _check_folder(photos: Path) -> None:
 
 
 def _default_output(photos: Path) -> Path:
-    return Path(f"{photos.absolute().resolve().name}-depthrf")
+    resolved = photos.absolute().resolve()
+    return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-depthrf")
 
 
 def _writable(work: Callable[[], Any], output: Path) -> None:

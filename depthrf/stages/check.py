@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -32,30 +33,48 @@ class Checked:
     seconds: float
 
 
-def run(folder: Path) -> Checked:
-    """Looks at the photos of a folder and prints what it finds.
+def run(source: Path) -> Checked:
+    """Looks at the photos of a folder, or at the frames that would be taken of a video, and prints what it finds.
 
     Raises:
-        UsageError: The folder does not exist or is no folder.
+        UsageError: It does not exist or is of another kind.
+        DepthrfError: A video cannot be decoded, or a mask does not fit its photo.
     """
-    import cv2
-
-    from depthrf.io.photo_folder import examine_photos, in_threads, list_files
-    from depthrf.sfm.preflight import judge
+    from depthrf.io.clip import check_source, take_frames
+    from depthrf.io.photo_folder import examine_photos, list_files
+    from depthrf.stages.ingest import Options
 
     start = time.monotonic()
-    good, rejected = examine_photos(list_files(folder, "photo folder"))
+    check_source(source)
+    rejected: list[Rejected] = []
+    with tempfile.TemporaryDirectory(prefix="depthrf-check-") as scratch:
+        if source.is_dir():
+            good, rejected = examine_photos(list_files(source, "photo folder"))
+        else:
+            good, _ = take_frames(source, Path(scratch), Options().frames)
+        report = _check(source, good)
+    return Checked(report, tuple(rejected), round(time.monotonic() - start, 1))
+
+
+def _check(source: Path, good: list[UsablePhoto]) -> Report:
+    import cv2
+
+    from depthrf.io.masks import find_masks
+    from depthrf.io.photo_folder import in_threads
+    from depthrf.sfm.preflight import judge
+
+    masks = find_masks(source, [p.path.name for p in good], None)
     count = _KEYPOINTS if len(good) <= _MANY_PHOTOS else _KEYPOINTS_OF_MANY
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the photos are the parallel work
     try:
-        seen = in_threads("looking at photos", lambda photo: _look(photo, count), good)
+        seen = in_threads("looking at photos", lambda photo: _look(photo, masks.get(photo.path.name), count), good)
         pairs = _match_all(seen)
     finally:
         cv2.setNumThreads(threads)
     report = judge(seen, pairs)
     _print(report)
-    return Checked(report, tuple(rejected), round(time.monotonic() - start, 1))
+    return report
 
 
 def write_json_report(path: Path, checked: Checked) -> None:
@@ -64,10 +83,11 @@ def write_json_report(path: Path, checked: Checked) -> None:
     write_json(path, {**report, "rejected": checked.rejected, "seconds": checked.seconds})
 
 
-def _look(photo: UsablePhoto, count: int) -> Seen:
+def _look(photo: UsablePhoto, mask: Path | None, count: int) -> Seen:
     import cv2
 
     from depthrf.io.images import read_rgb
+    from depthrf.io.masks import nearest, read_upright_mask
     from depthrf.sfm.photo_quality import measure_quality
     from depthrf.sfm.preflight import Seen
     from depthrf.sfm.quick_match import find_keypoints
@@ -77,7 +97,8 @@ def _look(photo: UsablePhoto, count: int) -> Seen:
     size = (max(1, round(info.width * scale)), max(1, round(info.height * scale)))
     rgb = cv2.resize(read_rgb(photo.path), size, interpolation=cv2.INTER_AREA)
     focal = info.focal_px * scale if info.focal_px else None
-    keypoints = find_keypoints(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), count, focal_px=focal)
+    used = nearest(read_upright_mask(photo, mask), *size) if mask else None
+    keypoints = find_keypoints(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), count, focal_px=focal, used=used)
     return Seen(
         photo.path.name, info.width, info.height, info.focal_px, info.camera_name, measure_quality(rgb), keypoints
     )

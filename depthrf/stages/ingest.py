@@ -1,61 +1,46 @@
-"""Stage 1: a folder of photos into upright 8-bit RGB copies, with the fate of every file of the folder.
+"""Stage 1: a folder of photos, or a video, into upright 8-bit RGB copies, with the fate of every file of the folder.
 
 Upright RGB JPEG and PNG are copied byte for byte. The others are converted: what was lossless (PNG, TIFF, BMP) to PNG,
-which loses nothing; what was lossy (JPEG to be turned, WebP, HEIC) to JPEG of quality 95, which adds no visible loss
-and keeps the folder small.
+which loses nothing; what was lossy (JPEG to be turned, WebP, HEIC, video) to JPEG of quality 95, which adds no visible
+loss and keeps the folder small.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from depthrf.console import note, progress, warn
-from depthrf.errors import DepthrfError, UsageError
+from depthrf.console import note, warn
+from depthrf.errors import DepthrfError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
-from depthrf.workspace import Workspace, atomic_open, fresh_dir, read_json, write_json
+from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
 
 if TYPE_CHECKING:
-    from depthrf.io.images import PhotoInfo
+    from depthrf.io.photo_folder import Rejected, UsablePhoto
 
 REQUIRES: tuple[str, ...] = ()
-MIN_SIDE = 64  # pixels
-_VIDEO = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".3gp"})
-_RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
-_PICTURE = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif", ".mpo"})
-_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Options:
-    photos: Path | None = option(None, "folder of photos; the workspace's own when left out")
+    photos: Path | None = option(None, "folder of photos, or a video; the workspace's own when left out")
     sensor_depth: Path | None = option(None, "folder of depth maps: 16-bit PNG in millimetres, named like the photos")
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A file that is not used. ``name`` is its file name in the photo folder."""
-
-    name: str
-    reason: str
+    masks: Path | None = option(None, "folder of masks, black = ignore: <photo>.png; else `masks` in or beside photos")
+    frames: int = option(40, "of a video, this many frames at most")
 
 
 @dataclass(frozen=True)
 class Summary:
-    num_files: int  # of the folder, hidden files apart
+    num_files: int  # of the folder, hidden files apart; of a video, its frames
     num_photos: int  # in images/
     num_converted: int
     num_with_focal: int  # photos whose EXIF tells the focal length
     rejected: tuple[Rejected, ...]
     num_sensor_depth: int
+    num_masks: int
+    masked_share: float  # of the pixels of the photos with masks
 
 
 @dataclass(frozen=True)
@@ -73,154 +58,135 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class _Good:
-    path: Path
-    info: PhotoInfo
-    name: str
+class _Taken:
+    """What is in images/ now, and the files of the folder that are not."""
+
+    photos: list[UsablePhoto]
+    rejected: list[Rejected]
+    num_files: int
+    num_converted: int
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    depth_maps = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
-    return [p for p in (*_entries(_photo_folder(workspace, options), "photo folder"), *depth_maps) if p.is_file()]
+    from depthrf.io.masks import find_masks
+
+    source = _source(workspace, options)
+    files = [source] if source.is_file() else _photo_files(source)
+    depth_maps = _depth_files(options)
+    if source.is_dir():
+        masks = [*find_masks(source, [p.name for p in files], options.masks).values()]
+    else:  # the frames they are named like are known only later
+        masks = [options.masks] if options.masks else []
+    return [*(p for p in (*files, *depth_maps) if p.is_file()), *masks]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, *([workspace.sensor_depth] if options.sensor_depth else [])]
+    depth = [workspace.sensor_depth] if options.sensor_depth else []
+    return [workspace.images, workspace.photos, workspace.masks, *depth]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Fills images/, sensor_depth/ and photos.json.
+    """Fills images/, masks/, sensor_depth/ and photos.json.
 
     Raises:
-        UsageError: The photo or depth folder does not exist or is no folder.
-        DepthrfError: Too few usable photos, or depth maps of the wrong kind.
+        UsageError: The photos, masks or depth maps do not exist or are of the wrong kind.
+        DepthrfError: Too few usable photos, or masks or depth maps that do not fit them.
     """
-    folder = _photo_folder(workspace, options)
-    entries = _entries(folder, "photo folder")
-    depth_entries = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
-    good, rejected = _examine_all(entries)
-    if len(good) < MIN_PHOTOS:
-        raise DepthrfError(_too_few(folder, entries, good, rejected))
-    fresh_dir(workspace.images)
-    _in_threads("copying photos", lambda g: _copy(g, workspace.images), good)
-    num_depth = _ingest_depth(workspace, depth_entries, good, options.sensor_depth)
-    write_json(workspace.photos, {"photos": _table(good, rejected)})
+    source = _source(workspace, options)
+    depth_entries = _depth_files(options)
+    taken = _take_video(workspace, source, options) if source.is_file() else _take_folder(workspace, source)
+    num_masks, masked = ingest_masks(source, taken.photos, options.masks, workspace.masks)
+    num_depth = _ingest_depth(workspace, depth_entries, taken.photos, options.sensor_depth)
+    write_json(workspace.photos, {"photos": _table(taken)})
     summary = Summary(
-        num_files=len(entries),
-        num_photos=len(good),
-        num_converted=sum(not g.info.as_is for g in good),
-        num_with_focal=sum(g.info.focal_px is not None for g in good),
-        rejected=tuple(rejected),
+        num_files=taken.num_files,
+        num_photos=len(taken.photos),
+        num_converted=taken.num_converted,
+        num_with_focal=sum(p.info.focal_px is not None for p in taken.photos),
+        rejected=tuple(taken.rejected),
         num_sensor_depth=num_depth,
+        num_masks=num_masks,
+        masked_share=masked,
     )
-    _tell(summary, good, options)
+    _tell(summary, taken.photos, options)
     return summary
 
 
-def collect(folder: Path, destination: Path) -> list[Path]:
-    """Upright 8-bit RGB copies of a folder's usable photos in ``destination``, however few; warns of the others.
+def collect(folder: Path, destination: Path, masks: Path) -> list[Path]:
+    """Upright 8-bit RGB copies of a folder's usable photos, however few; warns of the others.
+
+    Args:
+        folder: The photos, with a sub-folder ``masks`` or one beside it, or none.
+        destination, masks: Where to write the copies and their masks, if there are any.
 
     Raises:
         UsageError: The folder does not exist or is no folder.
     """
-    good, _ = _examine_all(_entries(folder, "photo folder"))
-    _in_threads("copying photos", lambda g: _copy(g, destination), good)
-    return [destination / g.name for g in good]
+    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
+
+    good, _ = examine_photos(_photo_files(folder))
+    ingest_masks(folder, good, None, masks)
+    return in_threads("copying photos", lambda p: copy_upright(p, destination), good)
 
 
-def _examine_all(entries: list[Path]) -> tuple[list[_Good], list[Rejected]]:
-    """Which files of a folder are usable photos; warns of the others."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # remarks on EXIF oddities and on large pictures
-        found = _in_threads("reading photos", _examine, entries)
-    good, rejected = _sort_out(entries, found)
-    for file in rejected:
-        warn(f"{file.name} is not used: {file.reason}")
-    return good, rejected
+def ingest_masks(source: Path, photos: list[UsablePhoto], given: Path | None, folder: Path) -> tuple[int, float]:
+    """Writes the photos' masks to ``folder``, which is there only when there are any.
+
+    Returns:
+        How many photos have masks, and the share of their pixels that is left out.
+    """
+    from depthrf.io.masks import find_masks, write_masks
+
+    remove(folder)
+    found = find_masks(source, [p.path.name for p in photos], given)
+    return len(found), write_masks(photos, found, folder) if found else 0.0
 
 
-def _photo_folder(workspace: Workspace, options: Options) -> Path:
-    return options.photos if options.photos is not None else Path(str(read_json(workspace.manifest)["photos"]))
+def _source(workspace: Workspace, options: Options) -> Path:
+    """The folder of photos or the video.
+
+    Raises:
+        UsageError: It does not exist or is of another kind.
+    """
+    from depthrf.io.clip import check_source
+
+    source = options.photos if options.photos is not None else Path(str(read_json(workspace.manifest)["photos"]))
+    check_source(source)
+    return source
 
 
-def _entries(folder: Path, what: str) -> list[Path]:
-    """Everything in a folder but hidden and system files, by name."""
-    if not folder.exists():
-        raise UsageError(f"No such {what}: {folder}")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; give the {what} it lies in.")
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as e:
-        raise UsageError(f"Cannot read the {what} {folder}: {e.strerror}.") from e
-    return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _SYSTEM]
+def _photo_files(folder: Path) -> list[Path]:
+    from depthrf.io.photo_folder import list_files
+
+    return list_files(folder, "photo folder")
 
 
-def _in_threads(description: str, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Maps under a progress bar; decoding releases the GIL, and few threads bound the memory."""
-    from concurrent.futures import ThreadPoolExecutor
+def _depth_files(options: Options) -> list[Path]:
+    from depthrf.io.photo_folder import list_files
 
-    results = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress() as display:
-        task = display.add_task(description, total=len(items), info="")
-        try:
-            for result in pool.map(work, items):
-                results.append(result)
-                display.advance(task)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return results
+    return list_files(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
 
 
-def _examine(path: Path) -> PhotoInfo | str:
-    """What a file holds, or why it is not used."""
-    from depthrf.io.images import UnreadableImageError, inspect_photo
+def _take_folder(workspace: Workspace, folder: Path) -> _Taken:
+    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
 
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return "a folder; photos in sub-folders are not read"
-    if suffix in _VIDEO:
-        return "a video; save some of its frames as photos"
-    if suffix in _RAW:
-        return "a camera raw file; export it as JPEG"
-    try:
-        info = inspect_photo(path)
-    except UnreadableImageError as e:
-        return str(e) if suffix in _PICTURE or path.stat().st_size == 0 else f"not a photo ({suffix or 'no ending'})"
-    if min(info.width, info.height) < MIN_SIDE:
-        return f"too small ({info.width}×{info.height} pixels; {MIN_SIDE} are the least)"
-    return info
+    entries = _photo_files(folder)
+    good, rejected = examine_photos(entries)
+    if len(good) < MIN_PHOTOS:
+        raise DepthrfError(_too_few(folder, entries, good, rejected))
+    fresh_dir(workspace.images)
+    in_threads("copying photos", lambda p: copy_upright(p, workspace.images), good)
+    return _Taken(good, rejected, len(entries), sum(not p.info.as_is for p in good))
 
 
-def _sort_out(entries: list[Path], found: list[PhotoInfo | str]) -> tuple[list[_Good], list[Rejected]]:
-    """Names the usable photos, each stem once; copies of the same file are used once."""
-    usable: dict[Path, PhotoInfo] = {}
-    rejected = []
-    first: dict[str, Path] = {}
-    for path, info in zip(entries, found, strict=True):
-        if isinstance(info, str):
-            rejected.append(Rejected(path.name, info))
-        elif info.digest in first:
-            rejected.append(Rejected(path.name, f"the same file as {first[info.digest].name}"))
-        else:
-            first[info.digest] = path
-            usable[path] = info
-    taken: set[str] = set()
-    names: dict[Path, str] = {}
-    for path in sorted(usable, key=lambda p: not usable[p].as_is):  # photos copied as they are keep their names
-        stem = path.stem
-        if stem.casefold() in taken:
-            stem = f"{path.stem}_{path.suffix[1:].lower()}"
-        number = 2
-        while stem.casefold() in taken:
-            stem, number = f"{path.stem}_{number}", number + 1
-        taken.add(stem.casefold())
-        names[path] = stem + usable[path].suffix
-    return [_Good(path, info, names[path]) for path, info in usable.items()], rejected
+def _take_video(workspace: Workspace, clip: Path, options: Options) -> _Taken:
+    from depthrf.io.clip import take_frames
+
+    photos, num_frames = take_frames(clip, fresh_dir(workspace.images), options.frames)
+    return _Taken(photos, [], num_frames, len(photos))
 
 
-def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: list[Rejected]) -> str:
+def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejected: list[Rejected]) -> str:
     if not entries:
         return f"{folder} is empty. Put at least {MIN_PHOTOS} overlapping photos there (10 or more are better)."
     plural = "" if len(good) == 1 else "s"
@@ -233,34 +199,22 @@ def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: lis
     )
 
 
-def _copy(photo: _Good, folder: Path) -> None:
-    from depthrf.io.images import read_rgb, write_jpeg, write_png
-
-    target = folder / photo.name
-    if photo.info.as_is:
-        with atomic_open(target, "wb") as handle:
-            handle.write(photo.path.read_bytes())
-    elif target.suffix.lower() == ".png":
-        write_png(target, read_rgb(photo.path))
-    else:
-        write_jpeg(target, read_rgb(photo.path))
-
-
-def _table(good: list[_Good], rejected: list[Rejected]) -> list[Photo]:
-    rows = [Photo(r.name, None, "rejected", r.reason) for r in rejected]
-    for g in good:
-        i = g.info
+def _table(taken: _Taken) -> list[Photo]:
+    rows = [Photo(r.name, None, "rejected", r.reason) for r in taken.rejected]
+    for photo in taken.photos:
+        i = photo.info
         focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
         key = f"{i.width}x{i.height} {i.camera_name}{focal}".strip()
         status = "used" if i.as_is else "converted"
-        rows.append(Photo(g.path.name, g.name, status, None, i.width, i.height, i.focal_px, key))
+        rows.append(Photo(photo.path.name, photo.name, status, None, i.width, i.height, i.focal_px, key))
     return sorted(rows, key=lambda row: row.source)
 
 
-def _ingest_depth(workspace: Workspace, entries: list[Path], good: list[_Good], folder: Path | None) -> int:
+def _ingest_depth(workspace: Workspace, entries: list[Path], good: list[UsablePhoto], folder: Path | None) -> int:
     """Copies the depth maps of used photos, turned as the photos were; how many there are."""
-    if workspace.sensor_depth.exists():
-        fresh_dir(workspace.sensor_depth).rmdir()
+    from depthrf.io.photo_folder import in_threads
+
+    remove(workspace.sensor_depth)
     if folder is None:
         return 0
     maps = {e.stem: e for e in entries if e.suffix.lower() == ".png"}
@@ -278,11 +232,11 @@ def _ingest_depth(workspace: Workspace, entries: list[Path], good: list[_Good], 
             f"{len(spare)} files in {folder} match no photo: {', '.join(spare[:5])}{', ...' if len(spare) > 5 else ''}"
         )
     fresh_dir(workspace.sensor_depth)
-    _in_threads("copying depth maps", lambda pair: _copy_depth(*pair, workspace.sensor_depth), pairs)
+    in_threads("copying depth maps", lambda pair: _copy_depth(*pair, workspace.sensor_depth), pairs)
     return len(pairs)
 
 
-def _copy_depth(photo: _Good, path: Path, folder: Path) -> None:
+def _copy_depth(photo: UsablePhoto, path: Path, folder: Path) -> None:
     from depthrf.io.images import orient, read_png_uint16, write_png
 
     depth = read_png_uint16(path)
@@ -300,7 +254,7 @@ def _copy_depth(photo: _Good, path: Path, folder: Path) -> None:
     write_png(folder / f"{Path(photo.name).stem}.png", depth)
 
 
-def _tell(summary: Summary, good: list[_Good], options: Options) -> None:
+def _tell(summary: Summary, good: list[UsablePhoto], options: Options) -> None:
     sizes = sorted({f"{g.info.width}×{g.info.height}" for g in good})
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
@@ -308,5 +262,6 @@ def _tell(summary: Summary, good: list[_Good], options: Options) -> None:
         f"{len(summary.rejected)} files not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
         f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if options.sensor_depth else "",
+        f"masks for {summary.num_masks} leave out {summary.masked_share:.0%} of them" if summary.num_masks else "",
     ]
     note("ingest: " + "; ".join(part for part in parts if part))
