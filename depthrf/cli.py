@@ -33,7 +33,12 @@ app.add_typer(weights_app, name="weights")
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
 
-PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)]
+PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos, or a video.", show_default=False)]
+FramesOpt = Annotated[int | None, typer.Option(help="Of a video, this many frames at most (default: 40).")]
+MasksOpt = Annotated[
+    Path | None,
+    typer.Option(help="Folder of masks <photo>.png, black = ignore (default: `masks` in or beside the photo folder)."),
+]
 WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earlier run.", show_default=False)]
 OutputOpt = Annotated[
     Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")
@@ -88,6 +93,8 @@ def reconstruct(
     fov: Annotated[
         float | None, typer.Option(help="Horizontal field of view of all upright photos in degrees, kept as given.")
     ] = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
@@ -109,6 +116,8 @@ def reconstruct(
             "depth_camera": depth_camera,
             "export_poses": export_poses,
             "max_photos": max_photos,
+            "masks": masks,
+            "frames": frames,
         },
         "sfm": {
             "poses": poses,
@@ -121,7 +130,7 @@ def reconstruct(
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
-    _check_folder(photos)
+    _check_source(photos)
     plan = _plan(preset, pipeline.merge_tables(_given(changes), pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output or _default_output(photos), photos)
     _reconstruct(workspace, plan, stages, force)
@@ -160,6 +169,26 @@ def demo(
 
 
 @app.command()
+def check(
+    photos: PhotosArg,
+    report: Annotated[Path | None, typer.Option("--json", help="Also write everything found to this file.")] = None,
+) -> None:
+    """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
+    from depthrf.stages import check
+
+    _check_source(photos)
+    checked = check.run(photos)
+    if report is not None:
+        _writable(lambda: check.write_json_report(report, checked), report)
+    found = checked.report
+    colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
+    typer.secho(found.verdict, fg=colour, bold=True, nl=False)
+    typer.echo(f": {found.summary} {found.advice}")
+    if found.verdict == "red":
+        sys.exit(1)
+
+
+@app.command()
 def evaluate(
     workspace: WorkspaceArg,
     photos: Annotated[
@@ -185,10 +214,12 @@ def ingest(
     depth_camera: DepthCameraOpt = None,
     export_poses: ExportPosesOpt = None,
     max_photos: MaxPhotosOpt = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     force: ForceOpt = False,
 ) -> None:
-    """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
-    _check_folder(photos)
+    """Stage 1: checks the photos (or picks a video's best frames) and copies them, upright, into a workspace."""
+    _check_source(photos)
     workspace = create_workspace(output or _default_output(photos), photos)
     given = {
         "photos": photos,
@@ -197,6 +228,8 @@ def ingest(
         "depth_camera": depth_camera,
         "export_poses": export_poses,
         "max_photos": max_photos,
+        "masks": masks,
+        "frames": frames,
     }
     changes = _given({"ingest": given})
     _run_single(workspace, "ingest", None, changes, "auto", force)
@@ -300,6 +333,12 @@ def _given(tables: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _check_source(photos: Path) -> None:
+    from depthrf.io.clip import check_source
+
+    check_source(photos)
+
+
 def _check_folder(photos: Path) -> None:
     if not photos.exists():
         raise UsageError(f"No such folder: {photos}")
@@ -308,7 +347,8 @@ def _check_folder(photos: Path) -> None:
 
 
 def _default_output(photos: Path) -> Path:
-    return Path(f"{photos.absolute().resolve().name}-depthrf")
+    resolved = photos.absolute().resolve()
+    return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-depthrf")
 
 
 def _writable(work: Callable[[], Any], output: Path) -> None:

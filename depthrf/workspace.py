@@ -64,6 +64,11 @@ class Workspace:
         """Optional transforms.json of the poses that came with the photos, for ``images/``."""
         return self.root / "given_poses.json"
 
+    @property
+    def masks(self) -> Path:
+        """Optional ``<name>.png`` of every photo, upright and of its size: 0 is ignored, 255 used."""
+        return self.root / "masks"
+
     # sfm
     @property
     def sfm(self) -> Path:
@@ -72,6 +77,11 @@ class Workspace:
     @property
     def undistorted_images(self) -> Path:
         return self.root / "undistorted" / "images"
+
+    @property
+    def undistorted_masks(self) -> Path:
+        """Where there are masks: ``<name>.png`` of every undistorted photo."""
+        return self.root / "undistorted" / "masks"
 
     @property
     def undistorted_sparse(self) -> Path:
@@ -242,10 +252,15 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 def fresh_dir(path: Path) -> Path:
     """``path`` as an empty folder; what an earlier run of the same stage left there is removed."""
-    if path.exists():
-        shutil.rmtree(path)
+    remove(path)
     path.mkdir(parents=True)
     return path
+
+
+def remove(path: Path) -> None:
+    """Removes a folder of results where it exists."""
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -256,3 +256,12 @@ def merge(
         )
         source[both] = np.where(agree, Source.MERGED, np.where(surer_mono, Source.MONO, Source.SENSOR))
     return DepthPrior(depth, sigma), source
+
+
+def leave_out(
+    prior: DepthPrior, source: NDArray[np.uint8], used: NDArray[np.bool_]
+) -> tuple[DepthPrior, NDArray[np.uint8]]:
+    """The prior and its sources (H, W) without the pixels that a mask leaves out."""
+    nothing = np.float32(0.0)
+    cut = DepthPrior(np.where(used, prior.depth, nothing), np.where(used, prior.sigma, nothing))
+    return cut, np.where(used, source, np.uint8(Source.NONE))

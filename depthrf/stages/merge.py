@@ -62,6 +62,7 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.sensor_confidence,
         workspace.sensor_cameras,
         workspace.aligned_depth,
+        workspace.undistorted_masks,
     ]
 
 
@@ -77,9 +78,10 @@ def run(workspace: Workspace, options: Options) -> Summary:
     """
     import numpy as np
 
-    from depthrf.depth.merging import Source, merge
+    from depthrf.depth.merging import Source, leave_out, merge
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import write_prior
+    from depthrf.io.masks import read_used
 
     scene = load_scene(workspace.undistorted_sparse)
     lenses = _read_lenses(workspace)
@@ -97,6 +99,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         sensor = _sensor_prior(sensors.get(view.stem), doubt, view, scale.metres_per_unit)
         mono = _mono_prior(workspace, view, sensor, generator)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
+        prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
         report[view.stem] = {
             "sensor": sensor is not None,

@@ -51,7 +51,13 @@ class Summary:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.undistorted_images, workspace.undistorted_sparse, workspace.transforms, workspace.prior_depth]
+    return [
+        workspace.undistorted_images,
+        workspace.undistorted_masks,
+        workspace.undistorted_sparse,
+        workspace.transforms,
+        workspace.prior_depth,
+    ]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -158,17 +164,19 @@ def _load(
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import read_prior
     from depthrf.io.images import read_rgb
+    from depthrf.io.masks import read_used
     from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
     from depthrf.nerf.rays import PixelStore, resize_prior
 
     scene = load_scene(workspace.undistorted_sparse)
     views = [view.with_camera(view.camera.fitted(options.max_side)) for view in scene.views]
     similarity = normalising_similarity(views, scene.points)
-    images, priors, depths = [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
+    images, used, priors, depths = [], [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
     for view in views:
         size = (view.camera.width, view.camera.height)
         photo = read_rgb(workspace.undistorted_images / view.name)
         images.append(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
+        used.append(read_used(workspace.undistorted_masks, view.name, view.camera))
         prior, _ = read_prior(workspace.prior_depth / f"{view.stem}.npz")
         prior = resize_prior(prior, view.camera)
         depths.append(prior.depth[prior.depth > 0].astype(np.float64))
@@ -176,7 +184,7 @@ def _load(
         priors.append(DepthPrior(prior.depth * scale, prior.sigma * scale))
     bounds = depth_bounds(np.concatenate(depths) * similarity.scale)
     normalised = [normalise_view(view, similarity) for view in views]
-    store = PixelStore(normalised, images, priors, bounds=bounds, device=target)
+    store = PixelStore(normalised, images, priors, used, bounds=bounds, device=target)
     return store, similarity, bounds, views[0].camera
 
 
