@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from depthrf.nerf import coord, encoding
+from depthrf.nerf import coord, encoding, hashgrid
 from depthrf.nerf.hashgrid.contract import resolutions
 from depthrf.nerf.options import FieldOptions, GridOptions
 
@@ -46,10 +46,7 @@ class HashEncoding(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         """(..., 3) points of the normalised scene -> (..., L * F)."""
         u = coord.grid_coordinates(points).reshape(-1, 3)
-        if u.device.type == "cpu":
-            from depthrf.nerf.hashgrid.cpu import encode
-        else:
-            from depthrf.nerf.hashgrid.reference import encode
+        encode = hashgrid.implementation(u.device.type)
         return encode(u, self.table, self.resolutions).view(*points.shape[:-1], self.num_features)
 
 
