@@ -101,6 +101,11 @@ class Workspace:
     def metrics(self) -> Path:
         return self.nerf / "metrics.jsonl"
 
+    @property
+    def previews(self) -> Path:
+        """``step_<step>.png``: photo, rendering and depth of one view as training goes on."""
+        return self.nerf / "val"
+
     # render, evaluate
     @property
     def render(self) -> Path:

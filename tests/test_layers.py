@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "depthrf"
 LAYER = {
+    "__main__": 8,
     "cli": 7,
     "pipeline": 6,
     "stages": 5,
@@ -22,6 +23,7 @@ LAYER = {
     "device": 2,
     "geometry": 2,
     "options": 1,
+    "distributed": 1,
     "errors": 0,
 }
 PURE = {"geometry", "depth", "nerf"}

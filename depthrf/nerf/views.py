@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ def render_view(model: RadianceField, view: View, bounds: Bounds, *, chunk_rays:
     render = render_rays if can_render(model) else _render_with_model
     parts = []
     for first in range(0, len(rays.origins), chunk_rays):
-        chunk = RayBatch(**{f.name: getattr(rays, f.name)[first : first + chunk_rays] for f in fields(rays)})
-        parts.append(render(model, chunk))
+        parts.append(render(model, rays.part(slice(first, first + chunk_rays))))
     rgb = np.concatenate([p.rgb for p in parts])
     height, width = view.camera.height, view.camera.width
     return RenderedView(
