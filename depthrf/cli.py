@@ -212,6 +212,25 @@ for _stage, _help in _STAGE_HELP.items():
     app.command(_stage, help=_help)(_stage_command(_stage))
 
 
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="Where the workspace would be.")] = Path(),
+) -> None:
+    """Looks at what this machine has and says what to do about what it lacks; exit code 1 if depthrf cannot run."""
+    from rich.table import Table
+
+    from depthrf.doctor import examine
+
+    findings = examine(folder)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for f in findings:
+        mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
+        table.add_row(mark, f.what, f.found.replace("[", "\\[") + (f"\n-> {f.fix}" if f.fix else ""))
+    console.console().print(table)
+    if any(f.required for f in findings):
+        sys.exit(1)
+
+
 @weights_app.command("list")
 def weights_list() -> None:
     """Known weights, their licences, and whether they are here."""

@@ -20,6 +20,7 @@ LAYER = {
     "depth": 3,
     "nerf": 3,
     "demo": 5,
+    "doctor": 5,
     "device": 2,
     "geometry": 2,
     "options": 1,

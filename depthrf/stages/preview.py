@@ -43,6 +43,6 @@ class Preview:
         from depthrf.nerf.views import colorise_depth, render_view
 
         view = normalise_view(self.view, field.normalised_from_scene)
-        rendered = render_view(field.model, view, field.bounds)
+        rendered = render_view(field.model, view, field.bounds, compiled=False)
         depth = colorise_depth(rendered.depth, field.bounds)
         write_png(self.folder / f"step_{step:05d}.png", np.concatenate([self.photo, rendered.rgb, depth], axis=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depthrf import console, device, distributed
 from depthrf.errors import DepthrfError, UsageError
@@ -128,12 +128,17 @@ def _loop(trainer: Trainer, store: PixelStore, files: TrainingFiles, options: Op
                 row = files.measure(result)
                 if row is None:  # diverged, and gone back to an earlier step
                     continue
-                display.update(task, info="loss {loss:.4f}  {psnr:.1f} dB  {rays_per_second:,} rays/s".format(**row))
+                display.update(task, info=_info(row))
             if done or trainer.step % options.preview_steps == 0:
                 files.preview()
             if done or (budget is None and trainer.step % options.checkpoint_steps == 0):
                 files.save(must=done)
     return row["psnr"] if row else None
+
+
+def _info(row: dict[str, Any]) -> str:
+    quality = "not finite" if row["loss"] is None else f"loss {row['loss']:.4f}  {row['psnr']:.1f} dB"
+    return f"{quality}  {row['rays_per_second']:,} rays/s"
 
 
 def advance(trainer: Trainer, store: PixelStore) -> StepResult:
