@@ -68,7 +68,7 @@ class TrainingFiles:
             self._keep_metrics(trainer.step)
             self._preview = Preview(workspace)
             if trainer.step == 0:
-                self.save(must=True)  # there is always a state to go back to
+                self._save()  # there is always a state to go back to
 
     @property
     def elapsed(self) -> float:
@@ -112,11 +112,15 @@ class TrainingFiles:
                 metrics.write(json.dumps(row) + "\n")
         return row
 
-    def save(self, *, must: bool = False) -> None:
-        """Writes a checkpoint, unless those so far have taken too much of the time."""
+    def save(self, result: StepResult, *, last: bool = False) -> None:
+        """Writes a checkpoint, unless those so far have taken too much of the time or training is just failing."""
+        if last or (self._checkpoints.affords(self.elapsed) and not result.skipped.item()):
+            self._save()
+
+    def _save(self) -> None:
         from depthrf.io import trained_field
 
-        if self._writes and (must or self._checkpoints.affords(self.elapsed)):
+        if self._writes:
             with self._checkpoints.paying():
                 path = self.workspace.checkpoint
                 trained_field.save(path, self.trainer, self.field, key=self.key, seconds=self.elapsed)
@@ -163,7 +167,7 @@ class TrainingFiles:
         trainer.workers.barrier()
         if self._writes:
             self._keep_metrics(trainer.step)
-            self.save(must=True)
+            self._save()
 
     def _keep_metrics(self, step: int) -> None:
         """Drops rows later than ``step``, and a row cut off by a kill."""

@@ -141,7 +141,7 @@ def test_divergence_goes_back_with_half_the_learning_rate(
     break_steps(monkeypatch, lambda trainer: trainer.step >= 8 and trainer.rate_factor == 1.0)
     monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
     summary = train.run(workspace, options(steps=30, checkpoint_steps=5))
-    assert "since step 9; going back to step 15 with half" in capsys.readouterr().err
+    assert "since step 9; going back to step 5 with half" in capsys.readouterr().err
     assert summary.steps == 30
     assert checkpoint(workspace)["rate_factor"] == 0.5
     assert [row["step"] for row in rows(workspace)] == list(range(1, 31))
