@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -58,6 +57,7 @@ def _gpu() -> tuple[str, str | None]:
     import torch
 
     from depthrf.device import has_cuda_driver
+    from depthrf.nerf.hashgrid import missing_for_triton
 
     if not torch.cuda.is_available():
         if has_cuda_driver():
@@ -65,8 +65,8 @@ def _gpu() -> tuple[str, str | None]:
         return "none; depthrf uses the CPU (preset `cpu`)", None
     sizes = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{s.name} ({s.total_memory / _GIB:.0f} GB)" for s in sizes)
-    if importlib.util.find_spec("triton") is None:
-        return f"{found}, without Triton: training is slower", "pip install triton"
+    if missing := missing_for_triton():
+        return f"{found}; Triton cannot compile its kernels, so training is slower", f"install {missing}"
     return found, None
 
 

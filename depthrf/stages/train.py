@@ -73,6 +73,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     import torch
 
     from depthrf.io.trained_field import TrainedField
+    from depthrf.nerf.hashgrid import missing_for_triton
     from depthrf.nerf.model import RadianceField
     from depthrf.nerf.parallel import Workers
     from depthrf.nerf.training import Trainer
@@ -95,6 +96,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
         f"  {num_photos} photos at {camera.width}x{camera.height} on {target}; "
         f"{store.depth_coverage:.1%} of the pixels have a depth prior"
     )
+    if target.type == "cuda" and (missing := missing_for_triton()):
+        console.warn(f"without {missing} the hash grid runs in plain PyTorch, which is slower; install it")
     fit_memory(trainer, store)
     files = TrainingFiles(workspace, trainer, field, key=_run_key(workspace, options))
     psnr = _loop(trainer, store, files, options)
