@@ -52,5 +52,5 @@ def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
         output = trainer.model(rays, torch.zeros(_PROBE_RAYS, trainer.model.num_rounds, device=trainer.device))
     del output
     model = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
-    # The gradients of activations live beside them for a while: half as much again.
-    return Memory(3 * model, int(1.5 * sum(kept.values())) // _PROBE_RAYS)
+    # The losses and the gradients of activations come on top: about as much again.
+    return Memory(3 * model, 2 * sum(kept.values()) // _PROBE_RAYS)
