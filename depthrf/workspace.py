@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from depthrf import __version__
 from depthrf.errors import DepthrfError, UsageError
 
 SCHEMA_VERSION = 1
+_SETTLED_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ class Workspace:
     @property
     def metrics(self) -> Path:
         return self.nerf / "metrics.jsonl"
+
+    @property
+    def previews(self) -> Path:
+        """``step_<step>.png``: photo, rendering and depth of one view as training goes on."""
+        return self.nerf / "val"
 
     # render, evaluate
     @property
@@ -313,6 +321,16 @@ def fingerprint(path: Path) -> str:
         return digest.hexdigest()
     if not path.exists():
         return "absent"
+    stat = path.stat()
+    # A file changed a moment ago may change again within the tick of the clock that its time shows: read it anew.
+    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
+    read = _digest if settled else _digest.__wrapped__
+    return read(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _digest(path: Path, inode: int, size: int, modified_ns: int) -> str:
+    """Content hash of a file, remembered while the file is the same, as stages hash what the one before wrote."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ class RayBatch:
     depth: Tensor
     sigma: Tensor
     camera_idx: Tensor
+
+    def part(self, rows: slice) -> RayBatch:
+        """Some of the rays."""
+        return RayBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 @dataclass(frozen=True)
