@@ -89,13 +89,16 @@ def run(workspace: Workspace, options: Options) -> Summary:
     report: dict[str, Any] = {}
     generator = np.random.default_rng(options.seed)
     for view in console.track(scene.views, "merging depth"):
-        sensor = _sensor_prior(sensors.get(view.stem), view, scale.metres_per_unit)
-        mono = _mono_prior(workspace, view, sensor, generator)
+        used = None if view.stem in scale.contradicting else sensors.get(view.stem)
+        sensor = _sensor_prior(used, view, scale.metres_per_unit)
+        mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
+        _write_overlay(workspace, view, prior, source)
         report[view.stem] = {
             "sensor": sensor is not None,
             "mono": mono is not None,
+            "mono_fitted_to": fitted_to,
             "coverage": {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE},
         }
     write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
@@ -140,9 +143,12 @@ def load_sensor_depth(workspace: Workspace, view: View, max_depth: float = 10.0)
 
 @dataclass(frozen=True)
 class _Scale:
+    """contradicting: stems of photos whose sensor depth is of another scale than the others' and is not used."""
+
     metres_per_unit: float | None
     method: str
     estimate: SensorScale | None = None
+    contradicting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,16 +206,24 @@ def _settle_scale(
 
     if not sensors:
         return _Scale(None, "no sensor depth")
-    estimate = sensor_scale(
-        [_keypoint_pairs(scene, view, sensors[view.stem], options) for view in scene.views if view.stem in sensors]
-    )
-    given = _poses_given(workspace)
-    if given and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
-        return _Scale(1.0, "given poses taken as metric", estimate)
+    views = [view for view in scene.views if view.stem in sensors]
+    estimate = sensor_scale([_keypoint_pairs(scene, view, sensors[view.stem], options) for view in views])
+    contradicting = tuple(views[i].stem for i in estimate.contradicting) if estimate else ()
+    if contradicting:
+        console.warn(
+            f"the sensor depth of {', '.join(contradicting)} does not fit the scene as that of the other photos does, "
+            "and is left out. Check that these depth maps belong to these photos."
+        )
+    if _poses_given(workspace) and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
+        return _Scale(1.0, "given poses taken as metric", estimate, contradicting)
     if estimate is None:
         console.warn("too few keypoints have sensor depth to find the scene's scale: going on without the sensor")
         return _Scale(None, "too few keypoints with sensor depth")
-    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate)
+    console.note(
+        f"  one scene unit is {estimate.metres_per_unit:.4g} m ± {estimate.uncertainty:.1%} "
+        f"(sensor depth at {estimate.num_keypoints} keypoints of {estimate.num_photos} photos)"
+    )
+    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate, contradicting)
 
 
 def _poses_given(workspace: Workspace) -> bool:
@@ -225,11 +239,12 @@ def _keypoint_pairs(
     import numpy as np
 
     from depthrf.depth.merging import good_keypoints
+    from depthrf.geometry.camera import containing_pixels
 
     sparse = scene.depths[view.name]
     height, width = metres.shape
     good = good_keypoints(sparse, width, height, max_relative_sigma=options.max_keypoint_sigma)
-    column, row = np.floor(sparse.xy[good]).astype(np.int64).T.reshape(2, -1)
+    row, column = containing_pixels(sparse.xy[good])
     return sparse.depth[good], sparse.sigma[good], metres[row, column].astype(np.float64)
 
 
@@ -256,18 +271,66 @@ def _sensor_prior(metres: NDArray[np.float32] | None, view: View, metres_per_uni
 
 def _mono_prior(
     workspace: Workspace, view: View, sensor: DepthPrior | None, generator: np.random.Generator
-) -> DepthPrior | None:
-    from depthrf.depth.merging import refit_to_sensor
+) -> tuple[DepthPrior | None, str | None]:
+    """Monocular depth, and what it was fitted to last: ``sensor``, ``keypoints`` or, without any, None.
+
+    A photo whose keypoints could not place it still has its raw prediction, which the sensor can.
+    """
+    import numpy as np
+
+    from depthrf.depth.refit import refit_to_sensor
     from depthrf.geometry.camera import DepthPrior
     from depthrf.io.depth_maps import read_map
-    from depthrf.stages.align import report_path as align_report
     from depthrf.stages.align import sigma_path
 
-    path = workspace.aligned_depth / f"{view.stem}.npy"
-    if not path.is_file():
-        return None
-    mono = DepthPrior(read_map(path), read_map(sigma_path(workspace, view.stem)))
-    if sensor is None:
-        return mono
-    kind = read_json(align_report(workspace))["kind"]
-    return refit_to_sensor(mono, sensor, kind, generator)
+    raw, aligned = (folder / f"{view.stem}.npy" for folder in (workspace.mono_depth, workspace.aligned_depth))
+    mono = DepthPrior(read_map(aligned), read_map(sigma_path(workspace, view.stem))) if aligned.is_file() else None
+    if sensor is not None and (mono is not None or raw.is_file()):
+        kind = _kind(workspace, view.stem)
+        if mono is None:
+            prediction = read_map(raw)
+        else:
+            prediction = np.where(mono.depth > 0, mono.depth, np.float32(np.nan))
+            prediction = np.reciprocal(prediction) if kind == "inverse_depth" else prediction
+        refitted = refit_to_sensor(prediction, sensor, kind=kind, focal_px=view.camera.fx, generator=generator)
+        if refitted is not None:
+            return refitted, "sensor"
+    return mono, "keypoints" if mono is not None else None
+
+
+def _kind(workspace: Workspace, stem: str) -> str:
+    """The kind of output that ``align`` settled on for a photo, else that of the network."""
+    from depthrf.stages.align import report_path as align_report
+
+    report = read_json(align_report(workspace))
+    return str((report["photos"].get(stem) or {}).get("kind") or report["kind"])
+
+
+# Drawn in the overlays' source map, by the names of ``Source``.
+_COLOURS = {"KEYPOINT": (250, 200, 40), "MONO": (90, 140, 240), "SENSOR": (40, 170, 90), "MERGED": (170, 220, 120)}
+_OVERLAY_WIDTH = 400  # pixels a panel
+
+
+def _write_overlay(workspace: Workspace, view: View, prior: DepthPrior, source: NDArray[np.uint8]) -> None:
+    """``depth/prior/overlays/<stem>.jpg``: the photo, its depth, sigma as a share of depth, and each pixel's source."""
+    import numpy as np
+
+    from depthrf.depth.merging import Source
+    from depthrf.io.images import read_rgb, write_jpeg
+    from depthrf.io.overlays import ColourScale, Panel, grid, paint_labels
+
+    every = max(1, view.camera.width // _OVERLAY_WIDTH)  # large maps need not be painted whole to be shown small
+    depth, sigma, labels = (m[::every, ::every] for m in (prior.depth, prior.sigma, source))
+    known = depth > 0
+    relative = np.where(known, 100.0 * sigma / np.where(known, depth, 1.0), np.nan)
+    depth_scale, sigma_scale = ColourScale.of_depth(depth), ColourScale(0.0, 10.0, "magma")
+    colours = {s.name.lower(): _COLOURS[s.name] for s in Source if s != Source.NONE}
+    painted = paint_labels(labels, {int(s): _COLOURS[s.name] for s in Source if s != Source.NONE})
+    panels = [
+        Panel("photo", read_rgb(workspace.undistorted_images / view.name)),
+        Panel(f"depth, {np.mean(prior.depth > 0):.0%} of the pixels", depth_scale.paint(depth), depth_scale, "units"),
+        Panel("sigma as a share of depth", sigma_scale.paint(relative), sigma_scale, "%"),
+        Panel("source", painted, names=colours),
+    ]
+    picture = grid(panels, panel_width=_OVERLAY_WIDTH, heading=view.name)
+    write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
