@@ -58,6 +58,12 @@ def reconstruct(
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
     poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    mono_depth: Annotated[
+        Path | None, typer.Option(help="Folder of monocular depth maps to use: <photo>.npy, .png (16-bit) or .exr.")
+    ] = None,
+    mono_kind: Annotated[
+        str | None, typer.Option(help="What they hold: depth, inverse-depth, metric or unknown (the default).")
+    ] = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
@@ -74,6 +80,7 @@ def reconstruct(
     changes: dict[str, Any] = {
         "ingest": {"photos": photos, "sensor_depth": sensor_depth},
         "sfm": {"poses": poses, "seed": seed},
+        "depth": {"mono_depth": mono_depth, "mono_kind": mono_kind},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }

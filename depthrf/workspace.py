@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from depthrf import __version__
 from depthrf.errors import DepthrfError, UsageError
 
 SCHEMA_VERSION = 1
+_LARGE = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -275,16 +277,26 @@ def _jsonable(value: Any) -> Any:
 
 
 def fingerprint(path: Path) -> str:
-    """Content hash of a file, or of a folder's file names and contents; ``absent`` where there is nothing."""
+    """SHA-256 of a file, or of a folder's file names and contents; ``absent`` where there is nothing."""
     if path.is_dir():
-        digest = hashlib.blake2b(digest_size=16)
+        digest = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}={fingerprint(file)}\n".encode())
         return digest.hexdigest()
     if not path.exists():
         return "absent"
+    status = path.stat()
+    # A large file (weights) takes seconds, and longer to write than the clock of its time stamp ticks.
+    read = _sha256_once if status.st_size >= _LARGE else _sha256
+    return read(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _sha256(path: Path, *_status: int) -> str:
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+_sha256_once = functools.lru_cache(maxsize=16)(_sha256)
 
 
 def fingerprints(workspace: Workspace, paths: Iterable[Path]) -> dict[str, str]:

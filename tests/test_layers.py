@@ -23,6 +23,7 @@ LAYER = {
     "geometry": 2,
     "options": 1,
     "errors": 0,
+    "shipped": 0,
 }
 PURE = {"geometry", "depth", "nerf"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

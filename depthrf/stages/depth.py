@@ -236,22 +236,10 @@ def _read_photo(path: Path) -> torch.Tensor:
     return torch.tensor(read_rgb(path), dtype=torch.float32).permute(2, 0, 1) / 255.0
 
 
-_OVERLAY_WIDTH = 480  # pixels a panel
-
-
 def _write_overlay(workspace: Workspace, name: str, values: NDArray[np.float32], kind: str) -> None:
-    """``depth/mono/overlays/<stem>.jpg``: the photo and the map in colours, beside each other."""
-    import numpy as np
+    """``depth/mono/overlays/<stem>.jpg``."""
+    from depthrf.io.depth_pictures import draw_prediction
+    from depthrf.io.images import write_jpeg
 
-    from depthrf.io.images import read_rgb, write_jpeg
-    from depthrf.io.overlays import ColourScale, Panel, grid
-
-    every = max(1, values.shape[1] // _OVERLAY_WIDTH)  # a large map need not be painted whole to be shown small
-    shown = values[::every, ::every]
-    known = shown[np.isfinite(shown)]
-    low, high = (float(v) for v in np.percentile(known, [1, 99])) if known.size else (0.0, 1.0)
-    scale = ColourScale(low, max(high, low + 1e-6))
-    title = f"prediction ({kind.replace('_', ' ')}), before it is fitted to the scene"
-    photo = read_rgb(workspace.undistorted_images / name)
-    picture = grid([Panel("photo", photo), Panel(title, scale.paint(shown), scale)], panel_width=_OVERLAY_WIDTH)
+    picture = draw_prediction(workspace.undistorted_images / name, values, kind)
     write_jpeg(workspace.mono_depth / "overlays" / f"{Path(name).stem}.jpg", picture)

@@ -66,7 +66,7 @@ def outputs(workspace: Workspace, options: Options) -> list[Path]:
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Writes ``depth/prior/<stem>.npz`` for each training photo and ``depth/prior/report.json``.
+    """Writes ``depth/prior/<stem>.npz`` and a picture of it for each training photo, and ``depth/prior/report.json``.
 
     Raises:
         DepthrfError: A depth file is damaged or of the wrong type.
@@ -76,6 +76,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.depth.merging import Source, merge
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import write_prior
+    from depthrf.io.depth_pictures import draw_prior
+    from depthrf.io.images import write_jpeg
 
     scene = load_scene(workspace.undistorted_sparse)
     lenses = _read_lenses(workspace)
@@ -94,7 +96,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
         mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
-        _write_overlay(workspace, view, prior, source)
+        picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
+        write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
         report[view.stem] = {
             "sensor": sensor is not None,
             "mono": mono is not None,
@@ -304,33 +307,3 @@ def _kind(workspace: Workspace, stem: str) -> str:
 
     report = read_json(align_report(workspace))
     return str((report["photos"].get(stem) or {}).get("kind") or report["kind"])
-
-
-# Drawn in the overlays' source map, by the names of ``Source``.
-_COLOURS = {"KEYPOINT": (250, 200, 40), "MONO": (90, 140, 240), "SENSOR": (40, 170, 90), "MERGED": (170, 220, 120)}
-_OVERLAY_WIDTH = 400  # pixels a panel
-
-
-def _write_overlay(workspace: Workspace, view: View, prior: DepthPrior, source: NDArray[np.uint8]) -> None:
-    """``depth/prior/overlays/<stem>.jpg``: the photo, its depth, sigma as a share of depth, and each pixel's source."""
-    import numpy as np
-
-    from depthrf.depth.merging import Source
-    from depthrf.io.images import read_rgb, write_jpeg
-    from depthrf.io.overlays import ColourScale, Panel, grid, paint_labels
-
-    every = max(1, view.camera.width // _OVERLAY_WIDTH)  # large maps need not be painted whole to be shown small
-    depth, sigma, labels = (m[::every, ::every] for m in (prior.depth, prior.sigma, source))
-    known = depth > 0
-    relative = np.where(known, 100.0 * sigma / np.where(known, depth, 1.0), np.nan)
-    depth_scale, sigma_scale = ColourScale.of_depth(depth), ColourScale(0.0, 10.0, "magma")
-    colours = {s.name.lower(): _COLOURS[s.name] for s in Source if s != Source.NONE}
-    painted = paint_labels(labels, {int(s): _COLOURS[s.name] for s in Source if s != Source.NONE})
-    panels = [
-        Panel("photo", read_rgb(workspace.undistorted_images / view.name)),
-        Panel(f"depth, {np.mean(prior.depth > 0):.0%} of the pixels", depth_scale.paint(depth), depth_scale, "units"),
-        Panel("sigma as a share of depth", sigma_scale.paint(relative), sigma_scale, "%"),
-        Panel("source", painted, names=colours),
-    ]
-    picture = grid(panels, panel_width=_OVERLAY_WIDTH, heading=view.name)
-    write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)

@@ -41,13 +41,13 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class Errors:
     """Of the pixels held back: median and 90th percentile in metres, share with a composite depth, and the shares whose
-    error is below one and two sigma (0.68 and 0.95 when sigma is a Gaussian's)."""
+    error is below one and two sigma (0.68 and 0.95 when sigma is a Gaussian's; None where there is none)."""
 
     median: float
     p90: float
     coverage: float
-    within_1_sigma: float
-    within_2_sigma: float
+    within_1_sigma: float | None
+    within_2_sigma: float | None
 
 
 def removed_rectangles(shape: tuple[int, int], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -62,13 +62,14 @@ def removed_rectangles(shape: tuple[int, int], share: float, rng: np.random.Gene
 
 
 def measure(error: Array, sigma: Array, has: NDArray[np.bool_]) -> Errors:
-    share = np.abs(error[has]) / sigma[has]
     absolute = np.abs(error[has])
+    share = absolute / sigma[has]
+    told = not np.isnan(share).any()
     return Errors(
         *(float(np.percentile(absolute, q)) for q in (50, 90)),
         coverage=float(has.mean()),
-        within_1_sigma=float((share < 1).mean()),
-        within_2_sigma=float((share < 2).mean()),
+        within_1_sigma=float((share < 1).mean()) if told else None,
+        within_2_sigma=float((share < 2).mean()) if told else None,
     )
 
 
@@ -132,13 +133,12 @@ def main() -> None:
             workspace, taken = prepare(Workspace(arguments.workspace), Path(folder), kind, arguments.seed)
             align.run(workspace, align.Options())
             merge.run(workspace, merge.Options())
-            rows += [{"kind": kind, "where": k, **asdict(e)} for k, e in score(workspace, taken).items()]
+            rows += [{"kind": kind, "method": k, **asdict(e)} for k, e in score(workspace, taken).items()]
     print(f"{'kind':14}{'method':21}{'median':>8}{'p90':>8}{'covered':>9}{'< 1 sigma':>11}{'< 2 sigma':>11}")
     for row in rows:
-        print(
-            f"{row['kind']:14}{row['where']:21}{row['median']:8.4f}{row['p90']:8.4f}{row['coverage']:9.1%}"
-            f"{row['within_1_sigma']:11.1%}{row['within_2_sigma']:11.1%}"
-        )
+        shares = (row["within_1_sigma"], row["within_2_sigma"])
+        within = "".join(f"{'-' if v is None else f'{v:.1%}':>11}" for v in shares)
+        print(f"{row['kind']:14}{row['method']:21}{row['median']:8.4f}{row['p90']:8.4f}{row['coverage']:9.1%}{within}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 
 from depthrf.depth.networks import find_network
 from depthrf.errors import DepthrfError, UsageError
+from depthrf.io import weights
 from depthrf.io.images import read_rgb, write_png
 from depthrf.stages import align, depth
-from depthrf.workspace import read_json
+from depthrf.workspace import fingerprints, read_json
 from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, make_workspace, views
 from tests.depth.seeded import seeded_state_dict
 
@@ -21,6 +24,9 @@ NETWORK = "depth-anything-v2-small"
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path / "weights"))
+    # Made-up weights have neither the size nor the checksum of the published ones.
+    unchecked = {name: replace(entry, size=None, sha256=None) for name, entry in weights.manifest().items()}
+    monkeypatch.setattr(weights, "manifest", lambda: unchecked)
     return make_workspace(tmp_path / "w")
 
 
@@ -200,6 +206,20 @@ def test_weights_that_differ_from_their_pin_are_refused(workspace, tmp_path, che
     target.with_name(f"{target.name}.json").write_text(json.dumps({"sha256": "0" * 64}))
     with pytest.raises(DepthrfError, match="refused"):
         depth.run(workspace, depth.Options(network=NETWORK))
+
+
+def test_large_weights_are_read_once_to_be_checked(workspace, tmp_path, checkpoint, monkeypatch):
+    """They decide whether the stage is fresh and are then verified: one checksum serves both."""
+    put_weights(tmp_path, checkpoint)
+    options = depth.Options(network=NETWORK, device="cpu")
+    monkeypatch.setattr("depthrf.workspace._LARGE", checkpoint.stat().st_size)
+    read = []
+    original = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(Path(file.name)) or original(file, kind))
+    found = fingerprints(workspace, depth.inputs(workspace, options))
+    depth.run(workspace, options)
+    assert read.count(checkpoint) == 1
+    assert read_json(depth.meta_path(workspace))["weights"] in found.values()
 
 
 def test_weights_of_another_network(workspace, tmp_path):
