@@ -17,6 +17,7 @@ from depthrf import __version__, console, pipeline
 from depthrf.device import CHOICES, has_cuda_driver
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.nerf.options import LossOptions
+from depthrf.options import build
 from depthrf.workspace import Workspace, create_workspace, lock, open_workspace
 
 app = typer.Typer(
@@ -137,6 +138,25 @@ def evaluate(
     opened = open_workspace(workspace)
     _evaluate(opened, photos, device, force)
     typer.echo(opened.evaluation)
+
+
+@app.command()
+def export(
+    workspace: WorkspaceArg,
+    what: Annotated[str, typer.Option(help="What to write: pointcloud.")] = "pointcloud",
+    units: Annotated[str, typer.Option(help="scene (as in transforms.json) or metres.")] = "scene",
+    max_sigma: Annotated[float, typer.Option(help="Depth less sure than this share of itself is left out.")] = 0.05,
+    spacing: Annotated[float, typer.Option(help="Distance between points; 0: by the photos' resolution.")] = 0.0,
+    force: ForceOpt = False,
+) -> None:
+    """Writes the merged depth of all photos as one coloured point cloud (PLY)."""
+    from depthrf.stages.export import Options, cloud_path
+
+    opened = open_workspace(workspace)
+    given = {"what": what, "units": units, "max_sigma": max_sigma, "spacing": spacing}
+    with lock(opened):
+        pipeline.run_stage(opened, "export", build(Options, given, "the command line"), force=force)
+    typer.echo(cloud_path(opened))
 
 
 @app.command()
