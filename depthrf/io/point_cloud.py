@@ -33,6 +33,6 @@ def write_clean_cloud(path: Path, points: Array, colors: NDArray[np.uint8], *, s
     # A point whose neighbours are, in the mean, farther than usual by two standard deviations belongs to no surface.
     cloud, _ = cloud.remove_statistical_outlier(nb_neighbors=16, std_ratio=2.0)
     with atomic_path(path) as temporary:
-        if not o3d.io.write_point_cloud(str(temporary), cloud):
+        if not o3d.io.write_point_cloud(temporary, cloud):
             raise DepthrfError(f"Cannot write the point cloud {path}. Check that the disk has room.")
     return len(cloud.points)
