@@ -44,6 +44,22 @@ PipelineOpt = Annotated[
     typer.Option("--pipeline", help="Preset name or .toml file (default: `default` with a GPU, `cpu` without)."),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help=f"One of {', '.join(CHOICES)}.")]
+SensorDepthOpt = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of sensor depth maps named like the photos: 16-bit PNG (millimetres), npy or EXR (metres)."
+    ),
+]
+DepthUnitOpt = Annotated[float | None, typer.Option(help="Metres per count of PNG depth maps (default 0.001).")]
+DepthCameraOpt = Annotated[
+    Path | None, typer.Option(help="Intrinsics of a depth camera that does not see just what the photos show.")
+]
+ExportPosesOpt = Annotated[
+    bool | None, typer.Option(help="Use poses that lie in the photo folder, as in phone apps' exports (default: yes).")
+]
+MaxPhotosOpt = Annotated[
+    int | None, typer.Option(help="Of an export with more photos, this many at equal steps are used (default 60).")
+]
 SetOpt = Annotated[
     list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
 ]
@@ -55,10 +71,24 @@ def reconstruct(
     photos: PhotosArg,
     output: OutputOpt = None,
     preset: PipelineOpt = None,
-    sensor_depth: Annotated[
-        Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
+    sensor_depth: SensorDepthOpt = None,
+    depth_unit: DepthUnitOpt = None,
+    depth_camera: DepthCameraOpt = None,
+    poses: Annotated[
+        Path | None, typer.Option(help="Known poses: a transforms.json, a COLMAP model, or an export with poses.")
     ] = None,
-    poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    export_poses: ExportPosesOpt = None,
+    max_photos: MaxPhotosOpt = None,
+    refine_poses: Annotated[
+        bool | None, typer.Option(help="Adjust given poses to the photos, where that fits the photos better.")
+    ] = None,
+    refine_intrinsics: Annotated[
+        bool | None, typer.Option(help="With given poses: adjust focal length and distortion to the photos.")
+    ] = None,
+    focal_px: Annotated[float | None, typer.Option(help="Focal length of all photos in pixels, kept as given.")] = None,
+    fov: Annotated[
+        float | None, typer.Option(help="Horizontal field of view of all upright photos in degrees, kept as given.")
+    ] = None,
     mono_depth: Annotated[
         Path | None, typer.Option(help="Folder of monocular depth maps to use: <photo>.npy, .png (16-bit) or .exr.")
     ] = None,
@@ -79,8 +109,22 @@ def reconstruct(
     """Photos to video: runs all stages; a second run goes on where the first one stopped."""
     stages = pipeline.select(first, last)
     changes: dict[str, Any] = {
-        "ingest": {"photos": photos, "sensor_depth": sensor_depth},
-        "sfm": {"poses": poses, "seed": seed},
+        "ingest": {
+            "photos": photos,
+            "sensor_depth": sensor_depth,
+            "depth_unit": depth_unit,
+            "depth_camera": depth_camera,
+            "export_poses": export_poses,
+            "max_photos": max_photos,
+        },
+        "sfm": {
+            "poses": poses,
+            "refine_poses": refine_poses,
+            "refine_intrinsics": refine_intrinsics,
+            "focal_px": focal_px,
+            "fov": fov,
+            "seed": seed,
+        },
         "depth": {"mono_depth": mono_depth, "mono_kind": mono_kind},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
@@ -163,15 +207,25 @@ def export(
 def ingest(
     photos: PhotosArg,
     output: OutputOpt = None,
-    sensor_depth: Annotated[
-        Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
-    ] = None,
+    sensor_depth: SensorDepthOpt = None,
+    depth_unit: DepthUnitOpt = None,
+    depth_camera: DepthCameraOpt = None,
+    export_poses: ExportPosesOpt = None,
+    max_photos: MaxPhotosOpt = None,
     force: ForceOpt = False,
 ) -> None:
     """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
     _check_folder(photos)
     workspace = create_workspace(output or _default_output(photos), photos)
-    changes = _given({"ingest": {"photos": photos, "sensor_depth": sensor_depth}})
+    given = {
+        "photos": photos,
+        "sensor_depth": sensor_depth,
+        "depth_unit": depth_unit,
+        "depth_camera": depth_camera,
+        "export_poses": export_poses,
+        "max_photos": max_photos,
+    }
+    changes = _given({"ingest": given})
     _run_single(workspace, "ingest", None, changes, "auto", force)
 
 

@@ -51,6 +51,21 @@ class Workspace:
         """Optional ``<stem>.png``: uint16 millimetres, 0 = missing."""
         return self.root / "sensor_depth"
 
+    @property
+    def sensor_confidence(self) -> Path:
+        """Optional ``<stem>.png``: 1 medium, 2 high confidence, where some pixels are medium (low ones are dropped)."""
+        return self.root / "sensor_confidence"
+
+    @property
+    def sensor_cameras(self) -> Path:
+        """Optional: the depth cameras' own intrinsics by stem, where a map does not cover its photo's field of view."""
+        return self.root / "sensor_cameras.json"
+
+    @property
+    def given_poses(self) -> Path:
+        """Optional transforms.json of the poses that came with the photos, for ``images/``."""
+        return self.root / "given_poses.json"
+
     # sfm
     @property
     def sfm(self) -> Path:

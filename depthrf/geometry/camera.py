@@ -46,6 +46,23 @@ class Camera:
             else self.resized(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
         )
 
+    def turned(self, orientation: int) -> Camera:
+        """The camera of the same picture after it was turned upright by its EXIF orientation (1, 3, 6 or 8).
+
+        Raises:
+            ValueError: Another orientation, which mirrors: no camera sees that.
+        """
+        w, h, fx, fy, cx, cy = self.width, self.height, self.fx, self.fy, self.cx, self.cy
+        if orientation == 1:
+            return self
+        if orientation == 3:
+            return Camera(w, h, fx, fy, w - cx, h - cy)
+        if orientation == 6:  # a quarter turn clockwise
+            return Camera(h, w, fy, fx, h - cy, cx)
+        if orientation == 8:
+            return Camera(h, w, fy, fx, cy, w - cx)
+        raise ValueError(f"orientation {orientation} mirrors the picture")
+
     def directions(self, xy: Array) -> Array:
         """Ray directions in camera axes with z = 1, so that ``t`` along a ray is z-depth. (..., 2) -> (..., 3)."""
         xy = np.asarray(xy, dtype=np.float64)

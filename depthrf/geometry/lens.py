@@ -51,3 +51,9 @@ class Lens:
         factors = (0.5 * (sx + sy),) if self.num_focals == 1 else (sx, sy)
         scaled = (p * s for p, s in zip(self.params, (*factors, sx, sy), strict=False))
         return Lens(self.model, width, height, (*scaled, *self.distortion))
+
+    def with_focal(self, focal: float) -> Lens:
+        """The same lens with another mean focal length, pixels."""
+        factor = focal / self.focal
+        focals = tuple(f * factor for f in self.params[: self.num_focals])
+        return Lens(self.model, self.width, self.height, (*focals, *self.params[self.num_focals :]))

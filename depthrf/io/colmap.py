@@ -20,6 +20,7 @@ from depthrf.geometry.camera import Camera, SparseDepths, SparseScene, View
 from depthrf.geometry.lens import LENS_MODELS, Lens
 from depthrf.geometry.transforms import rigid
 from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
+from depthrf.io.given_poses import GivenPoses, PosedPhoto, checked_lens
 
 T = TypeVar("T")
 Array = NDArray[np.float64]
@@ -72,6 +73,22 @@ def read_model(folder: Path) -> ColmapModel:
     images = _read(folder / f"images{ending}", _images_bin if binary else _images_txt)
     ids, xyz, rgb, error = _read(folder / f"points3D{ending}", _points_bin if binary else _points_txt)
     return ColmapModel(cameras, images, ids, xyz, rgb, error)
+
+
+def read_poses(folder: Path) -> GivenPoses:
+    """The poses and intrinsics of the model in ``folder``, by name.
+
+    Raises:
+        UsageError: There is no model, it is of no image, or a camera is not a possible one.
+        DepthrfError: A file is cut off or malformed.
+    """
+    model = read_model(folder)
+    if not model.images:
+        raise UsageError(f"The COLMAP model {folder} has no registered images.")
+    for camera_id in {image.camera_id for image in model.images.values()}:
+        checked_lens(model.cameras[camera_id], f"{folder}: camera {camera_id}")
+    photos = [PosedPhoto(i.name, model.cameras[i.camera_id], i.cam_from_world) for i in model.images.values()]
+    return GivenPoses(sorted(photos, key=lambda p: p.name), None, frozenset())
 
 
 def _read(path: Path, parse: Callable[[bytes], T]) -> T:

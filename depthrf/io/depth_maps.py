@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError
-from depthrf.geometry.camera import DepthPrior
+from depthrf.geometry.camera import Camera, DepthPrior
 from depthrf.io.images import read_png_uint16, write_png
-from depthrf.workspace import atomic_open, atomic_path
+from depthrf.workspace import Workspace, atomic_open, atomic_path, read_json
 
 Map = NDArray[np.float32]
 
@@ -23,6 +24,37 @@ def read_sensor_depth(path: Path) -> Map:
         DepthrfError: The file is missing or damaged, or is not a single-channel 16-bit PNG.
     """
     return read_png_uint16(path).astype(np.float32) / np.float32(1000.0)
+
+
+@dataclass(frozen=True)
+class SensorMap:
+    """A photo's sensor depth. metres: (H, W), 0 = missing. confidence: (H, W) uint8, 1 medium, 2 high; None where all
+    is high. camera: the depth map's own intrinsics; None where it covers the photo's field of view.
+    """
+
+    metres: Map
+    confidence: NDArray[np.uint8] | None
+    camera: Camera | None
+
+
+def read_sensor(workspace: Workspace, stem: str) -> SensorMap | None:
+    """The sensor depth that ingest kept for a photo, on the sensor's own pixel grid; None where it has none.
+
+    Raises:
+        DepthrfError: A file is damaged or of the wrong type.
+    """
+    from PIL import Image
+
+    path = workspace.sensor_depth / f"{stem}.png"
+    if not path.is_file():
+        return None
+    confidence = None
+    if (workspace.sensor_confidence / path.name).is_file():
+        with Image.open(workspace.sensor_confidence / path.name) as image:
+            confidence = np.asarray(image, dtype=np.uint8)
+    own = read_json(workspace.sensor_cameras).get(stem) if workspace.sensor_cameras.is_file() else None
+    camera = Camera(*(own[k] for k in ("w", "h", "fl_x", "fl_y", "cx", "cy"))) if own else None
+    return SensorMap(read_sensor_depth(path), confidence, camera)
 
 
 def write_sensor_depth(path: Path, metres: NDArray[Any]) -> None:

@@ -1,15 +1,18 @@
-"""Poses given by the user, from a transforms.json or a COLMAP model folder, joined to the photos by name."""
+"""Poses given by the user (transforms.json, COLMAP model, another program's export), joined to the photos by name."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from depthrf.errors import UsageError
-from depthrf.io.colmap import is_model, read_model
-from depthrf.io.transforms_json import GivenPoses, PosedPhoto, read_transforms
+from depthrf.io import colmap
+from depthrf.io.captures import llff
+from depthrf.io.captures.registry import find_capture, kinds
+from depthrf.io.colmap import is_model
+from depthrf.io.given_poses import GivenPoses, PosedPhoto
+from depthrf.io.transforms_json import read_transforms
 
 _ASPECT_TOLERANCE = 0.01
 
@@ -28,38 +31,38 @@ class JoinedPoses:
 
 
 def read_poses(path: Path, sizes: Mapping[str, tuple[int, int]]) -> GivenPoses:
-    """Reads a transforms.json or a COLMAP model folder.
+    """Reads a transforms.json, a COLMAP model folder, or an export of a known kind.
 
     Args:
         path: File or folder.
         sizes: (width, height) by photo stem.
 
     Raises:
-        UsageError: There is no such file, it is neither of the two, or a pose in it is not valid.
+        UsageError: There is no such file, it holds no poses, or a pose in it is not valid.
     """
     if not path.exists():
         raise UsageError(f"No such file or folder with poses: {path}")
     if path.is_file():
-        _check_json(path)
-        return read_transforms(path, sizes)
+        return _read_file(path, sizes)
     if is_model(path):
-        model = read_model(path)
-        photos = [PosedPhoto(i.name, model.cameras[i.camera_id], i.cam_from_world) for i in model.images.values()]
-        return GivenPoses(sorted(photos, key=lambda p: p.name), None, frozenset())
+        return colmap.read_poses(path)
     if (path / "transforms.json").is_file():
         return read_transforms(path / "transforms.json", sizes)
+    capture = find_capture(path)
+    if capture is not None:
+        return capture.poses()
     raise UsageError(
-        f"{path} holds no poses; expected a transforms.json, or a COLMAP model (cameras, images, points3D)."
+        f"{path} holds no poses; expected a transforms.json, a COLMAP model (cameras, images, points3D), or one of: "
+        f"{kinds()}."
     )
 
 
-def _check_json(path: Path) -> None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path} is not a readable transforms.json ({e}).") from e
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} should hold a JSON object with a list `frames`.")
+def _read_file(path: Path, sizes: Mapping[str, tuple[int, int]]) -> GivenPoses:
+    if path.name == "poses_bounds.npy":
+        return llff.read(path.parent).poses()
+    if path.suffix.lower() != ".json":
+        raise UsageError(f"{path} is no file with poses; expected a transforms.json, poses_bounds.npy, or a folder.")
+    return read_transforms(path, sizes)
 
 
 def join_poses(

@@ -8,39 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from depthrf.errors import UsageError
 from depthrf.geometry.camera import Camera, View
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import cam_from_world_of_opengl, opengl_of_cam_from_world
-from depthrf.workspace import read_json, write_json
+from depthrf.io.given_poses import GivenPoses, PosedPhoto, check_unique, checked_lens, checked_rigid, user_json
+from depthrf.workspace import write_json
 
 _ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
-_ORTHONORMAL_TOLERANCE = 1e-2
-
-
-@dataclass(frozen=True)
-class PosedPhoto:
-    """One photo's given camera. ``name`` is its path as the file gives it, without a leading ``./``."""
-
-    name: str
-    camera: Lens
-    cam_from_world: NDArray[np.float64]  # (4, 4)
-
-
-@dataclass(frozen=True)
-class GivenPoses:
-    """Poses from outside. ``train`` is None where the source does not split its photos."""
-
-    photos: list[PosedPhoto]
-    train: frozenset[str] | None
-    test: frozenset[str]
 
 
 def read_transforms(path: Path, sizes: Mapping[str, tuple[int, int]] | None = None) -> GivenPoses:
@@ -53,11 +31,12 @@ def read_transforms(path: Path, sizes: Mapping[str, tuple[int, int]] | None = No
     Raises:
         UsageError: A field is missing, or a pose is not a rotation and translation; the message names the frame.
     """
-    content = read_json(path)
+    content = user_json(path)
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
         raise UsageError(f"{path} has no frames; expected a transforms.json with a list `frames`.")
     photos = [_photo(path, content, frame, index, sizes or {}) for index, frame in enumerate(frames)]
+    check_unique((photo.name for photo in photos), path)
     train = _names(content, "train_filenames")
     test = _names(content, "test_filenames") or _names(content, "val_filenames")
     return GivenPoses(photos, train or None, test)
@@ -78,39 +57,12 @@ def _photo(
         raise UsageError(f"{path}: frame {index} lacks file_path or transform_matrix.")
     name = _plain(frame["file_path"])
     where = f"{path}: frame {name}"
-    pose = cam_from_world_of_opengl(_checked_pose(frame["transform_matrix"], where))
+    pose = cam_from_world_of_opengl(checked_rigid(frame["transform_matrix"], where))
     try:
         camera = _camera({**content, **frame}, name, path, where, sizes)
     except (TypeError, ValueError) as e:
         raise UsageError(f"{where}: the intrinsics are not numbers ({e}).") from e
-    return PosedPhoto(name, camera, pose)
-
-
-def _checked_pose(matrix: Any, where: str) -> NDArray[np.float64]:
-    """(4, 4) with an exact rotation; a matrix that is no rigid transform raises."""
-    try:
-        pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
-        pose = np.zeros(0)
-    if pose.shape == (3, 4):
-        pose = np.vstack([pose, [0.0, 0.0, 0.0, 1.0]])
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        raise UsageError(f"{where}: transform_matrix should be 4x4 finite numbers.")
-    rotation = pose[:3, :3]
-    off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
-    if off > _ORTHONORMAL_TOLERANCE:
-        raise UsageError(
-            f"{where}: the rotation part of transform_matrix is not orthonormal (off by {off:.2g}); "
-            "expected a rigid camera-to-world transform without scale."
-        )
-    if np.linalg.det(rotation) < 0:
-        raise UsageError(
-            f"{where}: transform_matrix mirrors the scene (determinant -1); expected a right-handed "
-            "camera-to-world transform with OpenGL axes (x right, y up, z backward)."
-        )
-    u, _, vt = np.linalg.svd(rotation)
-    pose[:3, :3] = u @ vt
-    return pose
+    return PosedPhoto(name, checked_lens(camera, where), pose)
 
 
 def _camera(values: Mapping[str, Any], name: str, path: Path, where: str, sizes: Mapping[str, tuple[int, int]]) -> Lens:
@@ -126,41 +78,50 @@ def _camera(values: Mapping[str, Any], name: str, path: Path, where: str, sizes:
     if "fl_x" in values:
         fx = number("fl_x")
     elif "camera_angle_x" in values:
-        fx = 0.5 * width / math.tan(0.5 * number("camera_angle_x"))
+        fx = _focal_of_angle(width, values["camera_angle_x"])
     else:
         raise UsageError(f"{where}: no focal length; expected fl_x (pixels) or camera_angle_x (radians).")
-    fy = number("fl_y", fx)
+    fy = number("fl_y", _focal_of_angle(height, values.get("camera_angle_y")) or fx)
     pinhole = (fx, fy, number("cx", width / 2), number("cy", height / 2))
-    if fx <= 0 or fy <= 0:
-        raise UsageError(f"{where}: the focal length is {fx}, {fy}; expected positive pixels.")
     k1, k2, k3, k4, p1, p2 = (number(k) for k in ("k1", "k2", "k3", "k4", "p1", "p2"))
     model = values.get("camera_model", "OPENCV")
-    if model == "OPENCV_FISHEYE":
+    if model == "OPENCV_FISHEYE" or values.get("is_fisheye"):
         return Lens("OPENCV_FISHEYE", width, height, (*pinhole, k1, k2, k3, k4))
     if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE"):
         raise UsageError(f"{where}: camera_model {model} is not supported; expected OPENCV, PINHOLE or OPENCV_FISHEYE.")
-    if k3 or k4:
-        return Lens("FULL_OPENCV", width, height, (*pinhole, k1, k2, p1, p2, k3, k4, 0.0, 0.0))
+    if k4:
+        raise UsageError(f"{where}: k4 is {k4:g}; a fourth radial coefficient is only supported for OPENCV_FISHEYE.")
+    if k3:
+        return Lens("FULL_OPENCV", width, height, (*pinhole, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
     if k1 or k2 or p1 or p2:
         return Lens("OPENCV", width, height, (*pinhole, k1, k2, p1, p2))
     return Lens("PINHOLE", width, height, pinhole)
 
 
-def _image_size(folder: Path, name: str, where: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
+def _focal_of_angle(side: int, angle: Any) -> float:
+    """Focal length in pixels from the field of view over ``side``, radians; 0 where there is no angle."""
+    return 0.5 * side / math.tan(0.5 * float(angle)) if angle else 0.0
 
-    for ending in _ENDINGS:
-        image = folder / f"{name}{ending}"
-        if image.is_file():
-            try:
-                with Image.open(image) as opened:
-                    return opened.size
-            except UnidentifiedImageError:
-                continue
+
+def _image_size(folder: Path, name: str, where: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    from PIL import Image
+
+    image = find_image(folder, name)
+    if image is not None:
+        try:
+            with Image.open(image) as opened:
+                return opened.size
+        except OSError as e:
+            raise UsageError(f"{where}: {image} is not a readable picture ({e}).") from e
     stem = PurePosixPath(name).stem
     if stem in sizes:
         return sizes[stem]
     raise UsageError(f"{where}: the file gives no image size (w, h) and no such image lies beside it.")
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """The image that a frame's ``file_path`` names; Blender's leave the ending out."""
+    return next((path for ending in _ENDINGS if (path := folder / f"{name}{ending}").is_file()), None)
 
 
 def write_transforms(
@@ -196,6 +157,55 @@ def write_transforms(
     content["train_filenames"] = [p for name, p in paths.items() if name not in test_names]
     content["val_filenames"] = content["test_filenames"] = [p for name, p in paths.items() if name in test_names]
     write_json(path, {**content, "frames": frames})
+
+
+def write_given_poses(path: Path, photos: Sequence[PosedPhoto], test: Collection[str] = ()) -> None:
+    """Writes poses with their lens distortion; :func:`read_transforms` gives them back.
+
+    Args:
+        path: The file.
+        photos: What to write; names are paths relative to the file's folder.
+        test: Names of the photos that do not train.
+
+    Raises:
+        UsageError: A lens model has no place in a transforms.json.
+    """
+    frames = [
+        {"file_path": p.name, **_lens_fields(p), "transform_matrix": opengl_of_cam_from_world(p.cam_from_world)}
+        for p in photos
+    ]
+    split = {}
+    if test:
+        split = {"train_filenames": [p.name for p in photos if p.name not in test], "test_filenames": sorted(test)}
+    write_json(path, {**split, "frames": frames})
+
+
+# Names of COLMAP's distortion parameters, in its order.
+_DISTORTION = {
+    "SIMPLE_PINHOLE": (),
+    "PINHOLE": (),
+    "SIMPLE_RADIAL": ("k1",),
+    "RADIAL": ("k1", "k2"),
+    "OPENCV": ("k1", "k2", "p1", "p2"),
+    "FULL_OPENCV": ("k1", "k2", "p1", "p2", "k3"),
+    "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4"),
+    "SIMPLE_RADIAL_FISHEYE": ("k1",),
+    "RADIAL_FISHEYE": ("k1", "k2"),
+}
+
+
+def _lens_fields(photo: PosedPhoto) -> dict[str, Any]:
+    lens = photo.camera
+    names = _DISTORTION.get(lens.model)
+    if names is None or any(lens.distortion[len(names) :]):
+        raise UsageError(f"The pose of {photo.name} has a {lens.model} lens, which is not supported here.")
+    fx, fy = lens.params[0], lens.params[lens.num_focals - 1]
+    cx, cy = lens.params[lens.num_focals : lens.num_focals + 2]
+    return {
+        "camera_model": "OPENCV_FISHEYE" if "FISHEYE" in lens.model else "OPENCV",
+        **intrinsics(Camera(lens.width, lens.height, fx, fy, cx, cy)),
+        **dict(zip(names, lens.distortion, strict=False)),
+    }
 
 
 def intrinsics(camera: Camera) -> dict[str, float]:

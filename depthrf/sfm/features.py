@@ -109,7 +109,6 @@ def extraction_options(features: Features, threads: int) -> pycolmap.FeatureExtr
     options.sift.max_num_features = features.max_features
     options.sift.peak_threshold = features.peak_threshold
     options.sift.estimate_affine_shape = features.affine
-    options.sift.domain_size_pooling = features.affine
     return options
 
 

@@ -66,10 +66,11 @@ class ReconstructJob:
 
 @dataclass(frozen=True)
 class TriangulateJob:
-    """Points for given poses, which stay as they are.
+    """Points for given poses, which stay as they are unless ``refine_poses``.
 
     poses: ``cam_from_world`` (4x4 nested tuples) by photo name; test: names that are undistorted but not matched;
-    refine_intrinsics: adjust focal length and distortion (not the poses) to the photos.
+    refine_intrinsics: adjust focal length and distortion to the photos; refine_poses: adjust the poses, where that fits
+    better.
     """
 
     folders: Folders
@@ -81,6 +82,7 @@ class TriangulateJob:
     seed: int
     threads: int
     refine_intrinsics: bool = False
+    refine_poses: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class Model:
     median_points_per_photo: float
     focal_px: float
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _judge(
         focal="fixed" if fix_focal else "free",
         num_registered=model.num_reg_images(),
         num_trusted=len(trusted),
-        consistency=verdict.consistency,
+        consistency=verdict.total.consistency,
         worst_consistency=verdict.worst,
         num_observations=sum(i.num_points3D for i in placed_images(model) if i.name in trusted),
         mean_reprojection_error_px=model.compute_mean_reprojection_error(),

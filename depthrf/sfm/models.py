@@ -41,7 +41,7 @@ def ray_pairs(model: pycolmap.Reconstruction, pairs: Sequence[Pair], keypoints: 
     """Matches between placed photos with the model's lens distortion removed."""
     rays = {i.name: np.asarray(i.camera.cam_from_img(keypoints[i.name])) for i in placed_images(model)}
     return [
-        RayPair(p.first, p.second, rays[p.first][p.matches[:, 0]], rays[p.second][p.matches[:, 1]])
+        RayPair(p.first, p.second, p.matches, rays[p.first][p.matches[:, 0]], rays[p.second][p.matches[:, 1]])
         for p in pairs
         if p.first in rays and p.second in rays
     ]

@@ -58,7 +58,7 @@ def reconstruct(job: ReconstructJob, report: Report) -> Model:
         features=chosen.matches.features,
         runs=runs,
         dropped=dropped,
-        consistency=verdict.consistency,
+        consistency=verdict.total.consistency,
     )
 
 

@@ -1,8 +1,14 @@
 """Is a model right? Neither the number of placed photos nor the reprojection error tells.
 
-Verified matches of two photos were found without the model. In a right model most of them lie on the epipolar lines
-that its poses and intrinsics give; in a wrong one (mirrored, collapsed, photos glued on by repeated texture) they do
-not. Degenerate intrinsics can pass this test, so they are bounded as well. Pure numpy.
+Verified matches of two photos were found without the model, so they can judge it. Four tests, pure numpy:
+
+- consistency: in a right model most matches lie on the epipolar lines that its poses and intrinsics give, and their
+  rays meet in front of both cameras; in a wrong one (photos glued on by repeated texture, mirrored, turned inside out)
+  they do not;
+- parallax: rays of matches meet at an angle; where they are parallel (photos from one spot) any baseline fits;
+- scale: epipolar lines do not see how far apart cameras are, but a keypoint that matches in two other photos must get
+  the same depth from both; photos are trusted as far as such ties reach (:mod:`depthrf.sfm.scale_ties`);
+- sane intrinsics and enough points: degenerate intrinsics can pass the other tests.
 """
 
 from __future__ import annotations
@@ -15,17 +21,23 @@ from numpy.typing import NDArray
 
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import invert_rigid
+from depthrf.geometry.two_views import epipolar_error_px, meet
 from depthrf.sfm.recipes import Trust
+from depthrf.sfm.scale_ties import PairDepths, largest_tied_group
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class RayPair:
-    """Matches of two photos as points on the z = 1 plane of each camera, (N, 2), lens distortion removed."""
+    """Matches of two photos as points on the z = 1 plane of each camera, (N, 2), lens distortion removed.
+
+    keypoints: (N, 2) indices of the matching keypoints in the first and the second photo.
+    """
 
     first: str
     second: str
+    keypoints: NDArray[np.int64]
     rays_first: Array
     rays_second: Array
 
@@ -40,13 +52,27 @@ class PlacedPhoto:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """consistency: share of agreeing matches over all pairs of trusted photos. per_photo: for every photo, untrusted
-    ones included (against the photos that were left when it was judged). untrusted: photo to reason.
+class Figures:
+    """What matches say of a photo or of a whole model.
+
+    consistency: Share of them that agree with the model. in_front: Share that meets in front of both cameras, of those
+    on their epipolar lines and with parallax; 1 where there are none. parallax_deg: Median angle of their rays; of a
+    photo, with the partner where that is largest.
     """
 
     consistency: float
-    per_photo: dict[str, float]
+    in_front: float
+    parallax_deg: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """total: over all pairs of trusted photos. per_photo: for every photo, untrusted ones included (against the photos
+    that were left when it was judged). untrusted: photo to reason.
+    """
+
+    total: Figures
+    per_photo: dict[str, Figures]
     untrusted: dict[str, str]
 
     @property
@@ -55,32 +81,26 @@ class Verdict:
 
     @property
     def worst(self) -> float:
-        """The least share among the trusted photos; 0 where there is none."""
-        return min((self.per_photo[name] for name in self.trusted), default=0.0)
+        """The least consistency among the trusted photos; 0 where there is none."""
+        return min((self.per_photo[name].consistency for name in self.trusted), default=0.0)
 
 
-def epipolar_error_px(pair: RayPair, second_from_first: Array, focal_first: float, focal_second: float) -> Array:
-    """Distance of matches from the epipolar lines of a relative pose, the larger of both photos', pixels.
+@dataclass(frozen=True)
+class _Pair:
+    """Judged matches of two placed photos.
 
-    Args:
-        pair: N matches.
-        second_from_first: (4, 4) rigid transform between the cameras.
-        focal_first, focal_second: Pixels; they scale distances on the z = 1 plane.
-
-    Returns:
-        (N,); nan where the cameras coincide and no line is defined.
+    agrees: (N,) on the epipolar lines and, where rays meet at an angle, in front. num_front of num_angled matches on
+    the lines meet in front. angle_deg: median over the matches on the lines. depths: of the agreeing ones with
+    parallax.
     """
-    x, y, z = second_from_first[:3, 3]
-    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ second_from_first[:3, :3]
-    first = np.column_stack([pair.rays_first, np.ones(len(pair.rays_first))])
-    second = np.column_stack([pair.rays_second, np.ones(len(pair.rays_second))])
-    lines_second = first @ essential.T
-    lines_first = second @ essential
-    product = np.abs(np.einsum("ni,ni->n", second, lines_second))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        in_first = focal_first * product / np.linalg.norm(lines_first[:, :2], axis=1)
-        in_second = focal_second * product / np.linalg.norm(lines_second[:, :2], axis=1)
-    return np.asarray(np.maximum(in_first, in_second))
+
+    names: tuple[str, str]
+    num: int
+    num_agreeing: int
+    num_front: int
+    num_angled: int
+    angle_deg: float
+    depths: PairDepths
 
 
 def check(photos: Mapping[str, PlacedPhoto], pairs: Sequence[RayPair], trust: Trust) -> Verdict:
@@ -91,44 +111,93 @@ def check(photos: Mapping[str, PlacedPhoto], pairs: Sequence[RayPair], trust: Tr
         pairs: Verified matches; pairs with photos that are not placed are skipped.
         trust: The bounds.
     """
-    counts = _agreeing(photos, pairs, trust.max_error_px)
+    judged = [_judge(pair, photos, trust) for pair in pairs if pair.first in photos and pair.second in photos]
     untrusted = {name: reason for name, photo in photos.items() if (reason := _insane(photo, trust))}
-    per_photo = _shares(counts, photos.keys())
+    per_photo = _figures(judged, photos.keys())
     left = set(photos) - untrusted.keys()
     while left:
-        shares = _shares({k: v for k, v in counts.items() if set(k) <= left}, left)
-        per_photo.update(shares)
-        worst = min(sorted(left), key=lambda name: shares[name])
-        if shares[worst] >= trust.min_consistency:
-            break
+        figures = _figures([p for p in judged if left.issuperset(p.names)], left)
+        per_photo.update(figures)
+        worst = min(sorted(left), key=lambda name: figures[name].consistency)
+        reason = _disagrees(figures[worst], trust)
+        if reason is None:
+            still = sorted(left, key=lambda name: figures[name].parallax_deg)
+            if figures[still[0]].parallax_deg >= trust.min_parallax_deg:
+                break
+            worst = still[0]
+            reason = f"it sees hardly any parallax ({figures[worst].parallax_deg:.2g} degrees): its place is a guess"
         left.remove(worst)
-        untrusted[worst] = f"only {shares[worst]:.0%} of its matches agree with where the model puts it"
-    if len(left) < 2:
-        untrusted.update(dict.fromkeys(left, "no other photo confirms where the model puts it"))
-    good, total = np.sum([v for k, v in counts.items() if set(k) <= left] or [(0, 0)], axis=0)
-    return Verdict(float(good / total) if total else 0.0, per_photo, untrusted)
+        untrusted[worst] = reason
+    tied = _tied(judged, left, trust)
+    untrusted.update(dict.fromkeys(left - tied, "nothing fixes its distance from the other photos"))
+    if len(tied) < 2:
+        untrusted.update(dict.fromkeys(tied, "no other photo confirms where the model puts it"))
+    return Verdict(_total([p for p in judged if tied.issuperset(p.names)]), per_photo, untrusted)
 
 
-def _agreeing(
-    photos: Mapping[str, PlacedPhoto], pairs: Sequence[RayPair], max_error_px: float
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each pair of placed photos: how many matches agree, of how many."""
-    counts = {}
-    for pair in pairs:
-        if pair.first in photos and pair.second in photos:
-            a, b = photos[pair.first], photos[pair.second]
-            relative = b.cam_from_world @ invert_rigid(a.cam_from_world)
-            error = epipolar_error_px(pair, relative, a.lens.focal, b.lens.focal)
-            counts[pair.first, pair.second] = (int((error < max_error_px).sum()), len(error))
-    return counts
+def agreement(photos: Mapping[str, PlacedPhoto], pairs: Sequence[RayPair], trust: Trust) -> Figures:
+    """What all matches between placed photos say of a model, with nothing taken out."""
+    return _total([_judge(pair, photos, trust) for pair in pairs if pair.first in photos and pair.second in photos])
 
 
-def _shares(counts: Mapping[tuple[str, str], tuple[int, int]], names: Iterable[str]) -> dict[str, float]:
-    sums = {name: np.zeros(2) for name in names}
-    for pair, count in counts.items():
-        for name in pair:
-            sums[name] += count
-    return {name: float(good / total) if total else 0.0 for name, (good, total) in sums.items()}
+def _judge(pair: RayPair, photos: Mapping[str, PlacedPhoto], trust: Trust) -> _Pair:
+    first, second = photos[pair.first], photos[pair.second]
+    relative = second.cam_from_world @ invert_rigid(first.cam_from_world)
+    error = epipolar_error_px(pair.rays_first, pair.rays_second, relative, first.lens.focal, second.lens.focal)
+    meeting = meet(pair.rays_first, pair.rays_second, relative)
+    on_lines = error < trust.max_error_px
+    angled = on_lines & (meeting.angle_deg >= trust.min_angle_deg)
+    front = (meeting.depth_first > 0) & (meeting.depth_second > 0)
+    agrees = on_lines & (front | ~angled)
+    use = angled & front
+    return _Pair(
+        (pair.first, pair.second),
+        len(error),
+        int(agrees.sum()),
+        int(use.sum()),
+        int(angled.sum()),
+        float(np.median(meeting.angle_deg[on_lines])) if on_lines.any() else 0.0,
+        PairDepths(pair.keypoints[use], np.column_stack([meeting.depth_first[use], meeting.depth_second[use]])),
+    )
+
+
+def _figures(judged: Sequence[_Pair], names: Iterable[str]) -> dict[str, Figures]:
+    of: dict[str, list[_Pair]] = {name: [] for name in names}
+    for pair in judged:
+        for name in pair.names:
+            of[name].append(pair)
+    return {
+        name: Figures(*_shares(found), max((p.angle_deg for p in found), default=0.0)) for name, found in of.items()
+    }
+
+
+def _total(judged: Sequence[_Pair]) -> Figures:
+    angle = float(np.median([p.angle_deg for p in judged])) if judged else 0.0
+    return Figures(*_shares(judged), angle)
+
+
+def _shares(judged: Sequence[_Pair]) -> tuple[float, float]:
+    """Consistency and the share in front."""
+    num, agreeing = sum(p.num for p in judged), sum(p.num_agreeing for p in judged)
+    angled, front = sum(p.num_angled for p in judged), sum(p.num_front for p in judged)
+    return (agreeing / num if num else 0.0), (front / angled if angled else 1.0)
+
+
+def _disagrees(figures: Figures, trust: Trust) -> str | None:
+    if figures.consistency >= trust.min_consistency:
+        return None
+    if figures.in_front < 0.5:
+        return f"{1 - figures.in_front:.0%} of its matches would lie behind the cameras"
+    return f"only {figures.consistency:.0%} of its matches agree with where the model puts it"
+
+
+def _tied(judged: Sequence[_Pair], left: set[str], trust: Trust) -> set[str]:
+    links = {
+        p.names: p.depths
+        for p in judged
+        if left.issuperset(p.names) and p.num and p.num_agreeing / p.num >= trust.min_consistency
+    }
+    return largest_tied_group(links, trust.min_ties, trust.max_scale_change)
 
 
 def _insane(photo: PlacedPhoto, trust: Trust) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError
 from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.epipolar_matching import add_matches, comparisons
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
 from depthrf.sfm.jobs import CameraGroup, Model, Report, TriangulateJob
 from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
+from depthrf.sfm.pose_refinement import adjust, moved
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
-from depthrf.sfm.selfcheck import check
+from depthrf.sfm.selfcheck import agreement
 from depthrf.workspace import fresh_dir
 
 _FEW_POINTS = 50
@@ -27,7 +29,14 @@ _SUSPICIOUS_CONSISTENCY = 0.3
 
 _DOUBTFUL_CONSISTENCY = 0.8
 _CLEARLY_BETTER = 0.1
-"""Below the former, intrinsics adjusted to the photos are tried; that much more agreement is worth telling."""
+"""Below the former, intrinsics and poses adjusted to the photos are tried; so much more agreement is worth telling."""
+
+_REFINEMENTS = 4
+_SETTLED = 1e-3
+"""Rounds of adjusting and triangulating anew, until poses move by less than this (degrees, share of their path)."""
+
+_CHEAP_COMPARISONS = 2e9
+"""Comparisons of keypoints, about half a minute, up to which all pairs are matched along the known epipolar lines."""
 
 
 def densify(
@@ -80,7 +89,7 @@ def _well_seen(xyz: NDArray[np.float64], cam_from_world: NDArray[np.float64], mi
 
 
 def triangulate(job: TriangulateJob, report: Report) -> Model:
-    """Matches the training photos and triangulates with the given poses, which stay exact.
+    """Matches the training photos and triangulates with the given poses, which stay exact unless they are refined.
 
     Raises:
         DepthrfError: Nothing could be triangulated.
@@ -93,22 +102,105 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
         features = rung.features
         database = job.folders.sfm / database_name(features, train, job.content, job.seed)
         build_database(database, job.folders.images, train, features, seed=job.seed, threads=job.threads, report=report)
-        model = _triangulated(database, job, work, job.refine_intrinsics)
-        if np.median([i.num_points3D for i in placed_images(model)]) >= _FEW_POINTS:
+        found = _posed(database, job, work, report)
+        if np.median([i.num_points3D for i in placed_images(found.model)]) >= _FEW_POINTS:
             break
     for path in job.folders.sfm.glob("database*.db*"):
         if path != database:
             path.unlink()
-    if model.num_points3D() == 0:
-        raise DepthrfError(_no_points(len(names), bool(read_pairs(database))))
-    share = _agreeing_share(model, database)
-    warnings = []
-    if share < _DOUBTFUL_CONSISTENCY and not job.refine_intrinsics:
-        refined = _triangulated(database, job, work, True)
-        warnings = _warnings(share, _agreeing_share(refined, database), focal_of(model), focal_of(refined))
     shutil.rmtree(work, ignore_errors=True)
-    result = finish(model, _with_test(model, job), job.folders, job.test, report)
-    return replace(result, database=database.name, features=features.name, consistency=share, warnings=warnings)
+    if found.model.num_points3D() == 0:
+        raise DepthrfError(_no_points(len(names), bool(read_pairs(database))))
+    result = finish(found.model, _with_test(found.model, job), job.folders, job.test, report)
+    return replace(
+        result,
+        database=database.name,
+        features=features.name,
+        consistency=found.share,
+        warnings=found.warnings,
+        notes=found.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """A model of given poses, the share of verified matches that agree with it, and what the user should know."""
+
+    model: pycolmap.Reconstruction
+    share: float
+    warnings: list[str]
+    notes: list[str]
+
+
+def _posed(database: Path, job: TriangulateJob, work: Path, report: Report) -> _Posed:
+    """Triangulates, adjusts poses and intrinsics where asked for, and adds matches along the poses' epipolar lines."""
+    model = _triangulated(database, job, work, job.refine_intrinsics)
+    share = _agreeing_share(model, database)
+    warnings, notes = [], []
+    if job.refine_poses and model.num_points3D():
+        model, share, note = _refined(model, share, database, job, work)
+        notes.append(note)
+    elif share < _DOUBTFUL_CONSISTENCY and model.num_points3D():
+        warnings = _advice(model, share, database, job, work)
+    if share >= _SUSPICIOUS_CONSISTENCY and comparisons(database) <= _CHEAP_COMPARISONS:
+        denser = job.folders.sfm / "known-lines.db"
+        add_matches(model, database, denser, Trust().max_error_px, report)
+        model = densify(model, denser, job.folders.images, work, Densify(), job.seed)
+        denser.unlink()
+    return _Posed(model, share, warnings, notes)
+
+
+def _refined(
+    model: pycolmap.Reconstruction, share: float, database: Path, job: TriangulateJob, work: Path
+) -> tuple[pycolmap.Reconstruction, float, str]:
+    """The model with adjusted poses where they are better, else as it is; its agreeing share; words for the user."""
+    refined = pycolmap.Reconstruction(model)
+    for _ in range(_REFINEMENTS):
+        before = pycolmap.Reconstruction(refined)
+        adjust(refined, refine_intrinsics=job.refine_intrinsics)
+        refined = densify(refined, database, job.folders.images, work, Densify(), job.seed)
+        if max(moved(before, refined)) < _SETTLED:
+            break
+    refined_share = _agreeing_share(refined, database)
+    error, refined_error = (m.compute_mean_reprojection_error() for m in (model, refined))
+    if refined_share <= share or refined.num_points3D() < model.num_points3D() or refined_error > error:
+        return (
+            model,
+            share,
+            f"the given poses fit the photos as well as adjusted ones ({share:.0%} of matches agree): kept",
+        )
+    degrees, way = moved(model, refined)
+    return (
+        refined,
+        refined_share,
+        f"given poses adjusted to the photos, by {degrees:.2f} degrees and {way:.1%} of the camera path (median): "
+        f"{refined_share:.0%} of their matches agree, {share:.0%} before",
+    )
+
+
+def _advice(model: pycolmap.Reconstruction, share: float, database: Path, job: TriangulateJob, work: Path) -> list[str]:
+    """What would make given poses agree with the photos, found by trying it."""
+    _, by_poses, _ = _refined(model, share, database, job, work)
+    if not job.refine_intrinsics:
+        refined = _triangulated(database, job, work, True)
+        by_intrinsics = _agreeing_share(refined, database)
+        if by_intrinsics > share + _CLEARLY_BETTER and by_intrinsics >= by_poses - _CLEARLY_BETTER:
+            return [
+                f"The photos fit a focal length of {focal_of(refined):.0f} pixels better than the given "
+                f"{focal_of(model):.0f}: {by_intrinsics:.0%} of their matches would agree with the given poses, not "
+                f"{share:.0%}. Where that may be so, let it be adjusted with --refine-intrinsics."
+            ]
+    if by_poses > share + _CLEARLY_BETTER:
+        return [
+            f"Only {share:.0%} of the photos' matches agree with the given poses; {by_poses:.0%} would if the poses "
+            "were adjusted to the photos, with --refine-poses."
+        ]
+    if share < _SUSPICIOUS_CONSISTENCY:
+        return [
+            f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these "
+            "photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
+        ]
+    return []
 
 
 def _triangulated(database: Path, job: TriangulateJob, work: Path, refine_intrinsics: bool) -> pycolmap.Reconstruction:
@@ -130,22 +222,7 @@ def _without(group: CameraGroup, names: frozenset[str]) -> CameraGroup:
 def _agreeing_share(model: pycolmap.Reconstruction, database: Path) -> float:
     """Share of all verified matches that agree with the model's poses and intrinsics."""
     pairs = ray_pairs(model, read_pairs(database), read_keypoints(database))
-    return check(placed_photos(model), pairs, Trust(min_consistency=0.0, min_points=0)).consistency
-
-
-def _warnings(share: float, refined_share: float, focal: float, refined_focal: float) -> list[str]:
-    if refined_share > share + _CLEARLY_BETTER:
-        return [
-            f"The photos fit a focal length of {refined_focal:.0f} pixels better than the given {focal:.0f}: "
-            f"{refined_share:.0%} of their matches would agree with the given poses, not {share:.0%}. "
-            "Where that may be so, let it be adjusted with refine_intrinsics."
-        ]
-    if share < _SUSPICIOUS_CONSISTENCY:
-        return [
-            f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these "
-            "photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
-        ]
-    return []
+    return agreement(placed_photos(model), pairs, Trust()).consistency
 
 
 def _no_points(num_photos: int, matched: bool) -> str:

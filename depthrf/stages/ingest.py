@@ -18,6 +18,7 @@ from depthrf.console import note, progress, warn
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
+from depthrf.stages import ingest_capture
 from depthrf.workspace import Workspace, atomic_open, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ R = TypeVar("R")
 @dataclass(frozen=True)
 class Options:
     photos: Path | None = option(None, "folder of photos; the workspace's own when left out")
-    sensor_depth: Path | None = option(None, "folder of depth maps: 16-bit PNG in millimetres, named like the photos")
+    sensor_depth: Path | None = option(
+        None, "folder of depth maps named like the photos: 16-bit PNG, npy or EXR (metres)"
+    )
+    depth_unit: float = option(0.001, "metres per count of PNG depth maps; 0.001 is millimetres")
+    depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
+    export_poses: bool = option(True, "use the poses of a phone app's export or another program's folder")
+    max_photos: int = option(60, "of an export with more photos, this many at equal steps are used")
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Summary:
     num_with_focal: int  # photos whose EXIF tells the focal length
     rejected: tuple[Rejected, ...]
     num_sensor_depth: int
+    num_poses: int  # that came with the photos
 
 
 @dataclass(frozen=True)
@@ -80,30 +88,37 @@ class _Good:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    depth_maps = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
-    return [p for p in (*_entries(_photo_folder(workspace, options), "photo folder"), *depth_maps) if p.is_file()]
+    capture = ingest_capture.find(_photo_folder(workspace, options), options.max_photos)
+    photos = capture.files if capture else _entries(_photo_folder(workspace, options), "photo folder")
+    depth_maps = ingest_capture.depth_files(options.sensor_depth) if options.sensor_depth else []
+    return [p for p in (*photos, *depth_maps, options.depth_camera) if p is not None and p.is_file()]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, *([workspace.sensor_depth] if options.sensor_depth else [])]
+    kept = (workspace.sensor_depth, workspace.sensor_confidence, workspace.sensor_cameras, workspace.given_poses)
+    return [workspace.images, workspace.photos, *kept]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Fills images/, sensor_depth/ and photos.json.
+    """Fills images/ and photos.json, and where there are any, sensor depth and poses.
 
     Raises:
         UsageError: The photo or depth folder does not exist or is no folder.
         DepthrfError: Too few usable photos, or depth maps of the wrong kind.
     """
     folder = _photo_folder(workspace, options)
-    entries = _entries(folder, "photo folder")
-    depth_entries = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
+    capture = ingest_capture.open_capture(workspace, folder, options.max_photos)
+    entries = [shot.photo for shot in capture.shots] if capture else _entries(folder, "photo folder")
     good, rejected = _examine_all(entries)
     if len(good) < MIN_PHOTOS:
         raise DepthrfError(_too_few(folder, entries, good, rejected))
     fresh_dir(workspace.images)
     _in_threads("copying photos", lambda g: _copy(g, workspace.images), good)
-    num_depth = _ingest_depth(workspace, depth_entries, good, options.sensor_depth)
+    num_poses = ingest_capture.take_poses(workspace, good, capture if options.export_poses else None)
+    num_depth = ingest_capture.take_depth(
+        workspace, good, capture, options.sensor_depth, options.depth_unit, options.depth_camera
+    )
+    ingest_capture.clear_frames(workspace)
     write_json(workspace.photos, {"photos": _table(good, rejected)})
     summary = Summary(
         num_files=len(entries),
@@ -112,8 +127,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
         num_with_focal=sum(g.info.focal_px is not None for g in good),
         rejected=tuple(rejected),
         num_sensor_depth=num_depth,
+        num_poses=num_poses,
     )
-    _tell(summary, good, options)
+    _tell(summary, good)
     return summary
 
 
@@ -257,56 +273,14 @@ def _table(good: list[_Good], rejected: list[Rejected]) -> list[Photo]:
     return sorted(rows, key=lambda row: row.source)
 
 
-def _ingest_depth(workspace: Workspace, entries: list[Path], good: list[_Good], folder: Path | None) -> int:
-    """Copies the depth maps of used photos, turned as the photos were; how many there are."""
-    if workspace.sensor_depth.exists():
-        fresh_dir(workspace.sensor_depth).rmdir()
-    if folder is None:
-        return 0
-    maps = {e.stem: e for e in entries if e.suffix.lower() == ".png"}
-    pairs = [(g, maps[g.path.stem]) for g in good if g.path.stem in maps]
-    if not pairs:
-        raise DepthrfError(
-            f"No depth map in {folder} is named like a photo: found {len(maps)} PNG files"
-            f"{f' such as {next(iter(maps.values())).name}' if maps else ''}; expected names such as "
-            f"{good[0].path.stem}.png."
-        )
-    used = {path for _, path in pairs}
-    spare = [e.name for e in entries if e not in used]
-    if spare:
-        warn(
-            f"{len(spare)} files in {folder} match no photo: {', '.join(spare[:5])}{', ...' if len(spare) > 5 else ''}"
-        )
-    fresh_dir(workspace.sensor_depth)
-    _in_threads("copying depth maps", lambda pair: _copy_depth(*pair, workspace.sensor_depth), pairs)
-    return len(pairs)
-
-
-def _copy_depth(photo: _Good, path: Path, folder: Path) -> None:
-    from depthrf.io.images import orient, read_png_uint16, write_png
-
-    depth = read_png_uint16(path)
-    info = photo.info
-    ratio = depth.shape[1] / depth.shape[0]
-    upright = info.width / info.height
-    stored = 1.0 / upright if info.orientation >= 5 else upright
-    if abs(ratio / stored - 1.0) < 0.03:
-        depth = orient(depth, info.orientation)
-    elif abs(ratio / upright - 1.0) >= 0.03:
-        raise DepthrfError(
-            f"{path} is {depth.shape[1]}×{depth.shape[0]} but {photo.path.name} is {info.width}×{info.height}: "
-            "a depth map must show the same field of view as its photo (any resolution, same proportions)."
-        )
-    write_png(folder / f"{Path(photo.name).stem}.png", depth)
-
-
-def _tell(summary: Summary, good: list[_Good], options: Options) -> None:
+def _tell(summary: Summary, good: list[_Good]) -> None:
     sizes = sorted({f"{g.info.width}×{g.info.height}" for g in good})
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
         f"{summary.num_converted} converted" if summary.num_converted else "",
         f"{len(summary.rejected)} files not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
-        f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if options.sensor_depth else "",
+        f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if summary.num_sensor_depth else "",
+        f"poses for {summary.num_poses}" if summary.num_poses else "",
     ]
     note("ingest: " + "; ".join(part for part in parts if part))

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from depthrf.depth.merging import SensorScale
     from depthrf.geometry.camera import DepthPrior, SparseScene, View
     from depthrf.geometry.lens import Lens
+    from depthrf.io.depth_maps import SensorMap
 
 REQUIRES = ("sfm", "align")
 
 # Given poses are taken as metric when the keypoints say so to this accuracy; else the sensor's scale is used.
 _METRIC_TOLERANCE = 0.15
 _NEAR_M = 0.1
+_MEDIUM_DOUBT = 2.0  # times the standard deviation where the sensor itself is only half sure
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.undistorted_sparse,
         workspace.sfm / "sparse" / "0",
         workspace.sensor_depth,
+        workspace.sensor_confidence,
+        workspace.sensor_cameras,
         workspace.aligned_depth,
     ]
 
@@ -91,8 +95,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
     report: dict[str, Any] = {}
     generator = np.random.default_rng(options.seed)
     for view in console.track(scene.views, "merging depth"):
+        doubt = _sensor_doubt(workspace, view, lenses)
         used = None if view.stem in scale.contradicting else sensors.get(view.stem)
-        sensor = _sensor_prior(used, view, scale.metres_per_unit)
+        sensor = _sensor_prior(used, doubt, view, scale.metres_per_unit)
         mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
@@ -176,20 +181,42 @@ def _read_lenses(workspace: Workspace) -> _Lenses:
 def _sensor_metres(workspace: Workspace, view: View, lenses: _Lenses, max_depth: float) -> NDArray[np.float32] | None:
     """Cleaned sensor depth of ``view`` in metres on its undistorted grid, or None where it has none."""
     from depthrf.depth.merging import clean_sensor_depth, to_undistorted
-    from depthrf.geometry.lens import Lens
-    from depthrf.io.depth_maps import read_sensor_depth
+    from depthrf.io.depth_maps import read_sensor
 
-    path = workspace.sensor_depth / f"{view.stem}.png"
-    if not path.is_file():
+    sensor = read_sensor(workspace, view.stem)
+    if sensor is None:
         return None
-    metres = read_sensor_depth(path)
-    camera = view.camera
-    lens = lenses.by_name.get(view.name, lenses.shared) or Lens(
-        "PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy)
-    )
-    _check_shape(path, metres.shape, lens)
-    focal_px = lens.focal * metres.shape[1] / lens.width
-    return to_undistorted(clean_sensor_depth(metres, focal_px, near=_NEAR_M, far=max_depth), camera, lens)
+    lens = _sensor_lens(workspace, view, lenses, sensor)
+    focal_px = lens.focal * sensor.metres.shape[1] / lens.width
+    return to_undistorted(clean_sensor_depth(sensor.metres, focal_px, near=_NEAR_M, far=max_depth), view.camera, lens)
+
+
+def _sensor_doubt(workspace: Workspace, view: View, lenses: _Lenses) -> NDArray[np.float32] | None:
+    """Factor on the sensor's standard deviation, on the undistorted grid; None where the sensor is sure everywhere."""
+    import numpy as np
+
+    from depthrf.depth.merging import to_undistorted
+    from depthrf.io.depth_maps import read_sensor
+    from depthrf.io.sensor_depth import MEDIUM
+
+    sensor = read_sensor(workspace, view.stem)
+    if sensor is None or sensor.confidence is None:
+        return None
+    doubt = np.where(sensor.confidence == MEDIUM, np.float32(_MEDIUM_DOUBT), np.float32(1.0))
+    return np.maximum(to_undistorted(doubt, view.camera, _sensor_lens(workspace, view, lenses, sensor)), 1.0)
+
+
+def _sensor_lens(workspace: Workspace, view: View, lenses: _Lenses, sensor: SensorMap) -> Lens:
+    """The lens whose field of view the sensor's map covers: the depth camera's own, or the photo's."""
+    from depthrf.geometry.lens import Lens
+
+    camera = sensor.camera or view.camera
+    pinhole = Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))
+    if sensor.camera is not None:
+        return pinhole
+    lens = lenses.by_name.get(view.name, lenses.shared) or pinhole
+    _check_shape(workspace.sensor_depth / f"{view.stem}.png", sensor.metres.shape, lens)
+    return lens
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], lens: Lens) -> None:
@@ -231,9 +258,7 @@ def _settle_scale(
 
 def _poses_given(workspace: Workspace) -> bool:
     record = workspace.record("sfm")
-    if not record.is_file():
-        return False
-    return bool((read_json(record).get("options") or {}).get("poses"))
+    return record.is_file() and (read_json(record).get("summary") or {}).get("poses") == "given"
 
 
 def _keypoint_pairs(
@@ -260,7 +285,9 @@ def _keypoints(scene: SparseScene, view: View, options: Options) -> DepthPrior:
     )
 
 
-def _sensor_prior(metres: NDArray[np.float32] | None, view: View, metres_per_unit: float | None) -> DepthPrior | None:
+def _sensor_prior(
+    metres: NDArray[np.float32] | None, doubt: NDArray[np.float32] | None, view: View, metres_per_unit: float | None
+) -> DepthPrior | None:
     import numpy as np
 
     from depthrf.depth.merging import sensor_sigma
@@ -269,7 +296,8 @@ def _sensor_prior(metres: NDArray[np.float32] | None, view: View, metres_per_uni
     if metres is None or metres_per_unit is None:
         return None
     unit = np.float32(metres_per_unit)
-    return DepthPrior(metres / unit, sensor_sigma(metres, view.camera.fx) / unit)
+    sigma = sensor_sigma(metres, view.camera.fx) * (doubt if doubt is not None else np.float32(1.0))
+    return DepthPrior(metres / unit, sigma / unit)
 
 
 def _mono_prior(

@@ -6,13 +6,14 @@ by :mod:`depthrf.sfm.worker` in a child process.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console
-from depthrf.errors import DepthrfError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.workspace import Workspace, fingerprint, read_json, write_json
 
@@ -26,11 +27,20 @@ REQUIRES = ("ingest",)
 
 @dataclass(frozen=True)
 class Options:
-    poses: Path | None = option(None, "known poses: a transforms.json or a COLMAP model folder; SfM then triangulates")
+    poses: Path | None = option(
+        None, "known poses: a transforms.json, a COLMAP model, a phone app's export; SfM then triangulates"
+    )
     max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found")
     min_share: float = option(0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)")
-    focal_px: float | None = option(None, "focal length of all photos in pixels, kept as given")
+    focal_px: float | None = option(None, "focal length of all photos, pixels; also replaces that of given poses")
+    fov: float | None = option(None, "horizontal field of view of all (upright) photos, degrees; instead of focal_px")
+    focal: str = option(
+        "auto",
+        "auto keeps a given focal length, and EXIF's where that fits as well; fixed keeps EXIF's too; free keeps none",
+        choices=("auto", "fixed", "free"),
+    )
     refine_intrinsics: bool = option(False, "with given poses: adjust focal length and distortion to the photos")
+    refine_poses: bool = option(False, "with given poses: adjust them to the photos, where that fits the photos better")
     seed: int = option(0, "random seed; the same seed gives the same model on the same machine")
     threads: int = option(0, "CPU threads; 0 uses all", identity=False)
 
@@ -59,7 +69,7 @@ class Summary:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, *([options.poses] if options.poses else [])]
+    return [workspace.images, workspace.photos, options.poses or workspace.given_poses]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -84,8 +94,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.sfm.worker import run_job
 
     photos = [p for p in read_json(workspace.photos)["photos"] if p["status"] != "rejected" and p["name"]]
-    _check_count(workspace, photos, options)
-    joined = _read_poses(photos, options)
+    poses = options.poses or (workspace.given_poses if workspace.given_poses.is_file() else None)
+    _check_count(workspace, photos, poses)
+    joined = _read_poses(photos, poses) if poses is not None else None
     job = (
         _reconstruct_job(workspace, photos, options) if joined is None else _triangulate_job(workspace, joined, options)
     )
@@ -98,26 +109,22 @@ def run(workspace: Workspace, options: Options) -> Summary:
     return _finish(workspace, photos, options, joined, model)
 
 
-def _check_count(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> None:
+def _check_count(workspace: Workspace, photos: list[dict[str, Any]], poses: Path | None) -> None:
     from depthrf.sfm.diagnose import MIN_PHOTOS, too_few
 
-    if len(photos) < (MIN_PHOTOS if options.poses is None else 2):
+    if len(photos) < (MIN_PHOTOS if poses is None else 2):
         raise DepthrfError(f"{too_few(len(photos))} Photo by photo: {workspace.photos}")
 
 
-def _read_poses(photos: list[dict[str, Any]], options: Options) -> JoinedPoses | None:
+def _read_poses(photos: list[dict[str, Any]], poses: Path) -> JoinedPoses:
     from depthrf.io.poses import join_poses, read_poses
 
-    if options.poses is None:
-        return None
     sizes = {p["name"]: (int(p["width"]), int(p["height"])) for p in photos}
-    given = read_poses(options.poses, {Path(name).stem: size for name, size in sizes.items()})
-    joined = join_poses(given, sizes, {p["name"]: p["source"] for p in photos}, options.poses)
+    given = read_poses(poses, {Path(name).stem: size for name, size in sizes.items()})
+    joined = join_poses(given, sizes, {p["name"]: p["source"] for p in photos}, poses)
     num_train = len(joined.poses.keys() - joined.test)
     if num_train < 2:
-        raise DepthrfError(
-            f"{options.poses} has poses of {num_train} training photo(s) of this folder; at least 2 are needed."
-        )
+        raise DepthrfError(f"{poses} has poses of {num_train} training photo(s) of this folder; at least 2 are needed.")
     return joined
 
 
@@ -137,40 +144,90 @@ def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options
     from depthrf.sfm.diagnose import MIN_PHOTOS
     from depthrf.sfm.jobs import ReconstructJob
 
+    groups = _camera_groups(photos, options)
     return ReconstructJob(
         folders=_folders(workspace),
-        groups=_camera_groups(photos, options.focal_px),
+        groups=groups,
         content=fingerprint(workspace.images),
         max_image_size=options.max_image_size,
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
         min_photos=max(MIN_PHOTOS, round(options.min_share * len(photos))),
-        fix_focal=options.focal_px is not None,
+        fix_focal=_keeps_focal(groups, options),
     )
 
 
-def _camera_groups(photos: list[dict[str, Any]], focal_px: float | None) -> tuple[CameraGroup, ...]:
+def _camera_groups(photos: list[dict[str, Any]], options: Options) -> tuple[CameraGroup, ...]:
     """One shared camera for all photos of one size and EXIF camera: few photos do not determine one each."""
     from depthrf.sfm.jobs import CameraGroup
 
     by_key: dict[str, list[dict[str, Any]]] = {}
     for photo in sorted(photos, key=lambda p: str(p["name"])):
         by_key.setdefault(f"{photo['width']}x{photo['height']} {photo['camera_key']}", []).append(photo)
+    given = _given_focals({(int(p["width"]), int(p["height"])) for p in photos}, options)
     groups = []
     for _, members in sorted(by_key.items()):
-        known = sorted(float(p["focal_px"]) for p in members if p.get("focal_px"))
-        focal = focal_px or (known[len(known) // 2] if known else None)
-        names = tuple(str(p["name"]) for p in members)
-        groups.append(CameraGroup(names, int(members[0]["width"]), int(members[0]["height"]), focal))
+        width, height = int(members[0]["width"]), int(members[0]["height"])
+        known = sorted(float(p["focal_px"]) for p in members if p.get("focal_px") and options.focal != "free")
+        focal = given.get((width, height)) or (known[len(known) // 2] if known else None)
+        groups.append(CameraGroup(tuple(str(p["name"]) for p in members), width, height, focal))
     return tuple(groups)
+
+
+def _given_focals(sizes: set[tuple[int, int]], options: Options) -> dict[tuple[int, int], float]:
+    """The user's focal length in pixels, by photo size; empty where none is given.
+
+    Raises:
+        UsageError: Both options are given, a value is not possible, or one value cannot hold for all sizes.
+    """
+    focal, fov = options.focal_px, options.fov
+    if focal is None and fov is None:
+        return {}
+    if focal is not None and fov is not None:
+        raise UsageError("Give either --focal-px or --fov, not both.")
+    if options.focal == "free":
+        raise UsageError("--focal free looks for the focal length itself; leave --focal-px and --fov out.")
+    if focal is not None:
+        if len({tuple(sorted(size)) for size in sizes}) > 1:
+            shown = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+            raise UsageError(
+                f"--focal-px is in pixels of one photo size, but the photos are {shown}. Give --fov instead."
+            )
+        if not focal > 0:
+            raise UsageError(f"--focal-px should be a positive number of pixels; found {focal:g}.")
+        return dict.fromkeys(sizes, focal)
+    assert fov is not None
+    if not 1 < fov < 170:
+        raise UsageError(f"--fov should be the horizontal field of view in degrees, from 1 to 170; found {fov:g}.")
+    if len({w > h for w, h in sizes}) > 1:
+        raise UsageError(
+            "--fov is horizontal, which differs between the landscape and the portrait photos of this folder. Give "
+            "--focal-px instead."
+        )
+    return {(w, h): 0.5 * w / math.tan(math.radians(0.5 * fov)) for w, h in sizes}
+
+
+def _keeps_focal(groups: tuple[CameraGroup, ...], options: Options) -> bool:
+    """Whether SfM keeps the groups' focal lengths whatever the photos say.
+
+    Raises:
+        UsageError: It should, but a group has none.
+    """
+    unknown = [group.names[0] for group in groups if group.focal_px is None]
+    if options.focal == "fixed" and unknown:
+        raise UsageError(f"--focal fixed: the EXIF of {unknown[0]} tells no focal length. Give --focal-px or --fov.")
+    return options.focal == "fixed" or options.focal_px is not None or options.fov is not None
 
 
 def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options) -> TriangulateJob:
     from depthrf.sfm.jobs import CameraGroup, TriangulateJob
 
+    lenses = {name: pose.camera for name, pose in joined.poses.items()}
+    focals = _given_focals({(lens.width, lens.height) for lens in lenses.values()}, options)
     by_lens: dict[Lens, list[str]] = {}
-    for name, pose in sorted(joined.poses.items()):
-        by_lens.setdefault(pose.camera, []).append(name)
+    for name, lens in sorted(lenses.items(), key=lambda item: item[0]):
+        focal = focals.get((lens.width, lens.height))
+        by_lens.setdefault(lens.with_focal(focal) if focal else lens, []).append(name)
     return TriangulateJob(
         folders=_folders(workspace),
         groups=tuple(CameraGroup(tuple(n), lens.width, lens.height, None, lens) for lens, n in by_lens.items()),
@@ -181,6 +238,7 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
         refine_intrinsics=options.refine_intrinsics,
+        refine_poses=options.refine_poses,
     )
 
 
@@ -199,9 +257,11 @@ def _finish(
     )
     dropped = [DroppedPhoto(d.name, d.reason) for d in model.dropped]
     if joined is not None:
-        where = str(options.poses)
+        where = str(options.poses or workspace.given_poses)
         dropped += [DroppedPhoto(name, f"{where} has no pose for it") for name in joined.missing]
         dropped += [DroppedPhoto(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
+    for note in model.notes:
+        console.note(f"sfm: {note}")
     for warning in model.warnings:
         console.warn(warning)
     if dropped:

@@ -9,8 +9,8 @@ import pytest
 
 from depthrf.errors import UsageError
 from depthrf.geometry.lens import Lens
+from depthrf.io.given_poses import GivenPoses, PosedPhoto
 from depthrf.io.poses import join_poses, read_poses
-from depthrf.io.transforms_json import GivenPoses, PosedPhoto
 
 LENS = Lens("PINHOLE", 100, 50, (80.0, 80.0, 50.0, 25.0))
 WHERE = Path("transforms.json")
@@ -70,5 +70,5 @@ def test_not_poses(tmp_path: Path) -> None:
         read_poses(tmp_path, {})
     broken = tmp_path / "broken.json"
     broken.write_text("{")
-    with pytest.raises(UsageError, match="not a readable"):
+    with pytest.raises(UsageError, match="not readable JSON"):
         read_poses(broken, {})

@@ -102,7 +102,7 @@ def test_wrong_given_intrinsics_are_told_and_can_be_refined(photos: Workspace, t
     write_transforms(given, [v.with_camera(camera) for v in truth], image_folder="x", test_names=[test_name])
     sfm.run(photos, sfm.Options(poses=given))
     (warning,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["warnings"]
-    assert "refine_intrinsics" in warning
+    assert "--refine-intrinsics" in warning
     assert load_views(photos.transforms)[0][0].camera.fx == pytest.approx(camera.fx)
     sfm.run(photos, sfm.Options(poses=given, refine_intrinsics=True))
     train, test = load_views(photos.transforms)

@@ -7,8 +7,11 @@ import pytest
 
 from depthrf.depth.merging import Source
 from depthrf.errors import DepthrfError
-from depthrf.io.depth_maps import read_prior, write_map, write_sensor_depth
-from depthrf.io.images import read_rgb
+from depthrf.geometry.camera import Camera
+from depthrf.io.depth_maps import read_prior, read_sensor_depth, write_map, write_sensor_depth
+from depthrf.io.images import read_rgb, write_png
+from depthrf.io.sensor_depth import HIGH, MEDIUM
+from depthrf.io.transforms_json import intrinsics
 from depthrf.stages import align, merge
 from depthrf.workspace import Workspace, read_json, write_json
 from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, make_workspace, views
@@ -24,8 +27,8 @@ def write_sensor(workspace: Workspace, hole: bool = False) -> None:
         write_sensor_depth(workspace.sensor_depth / f"{view.stem}.png", depth)
 
 
-def prepare(workspace: Workspace, poses: str | None = None) -> merge.Summary:
-    write_json(workspace.record("sfm"), {"options": {"poses": poses}})
+def prepare(workspace: Workspace, poses: str = "estimated") -> merge.Summary:
+    write_json(workspace.record("sfm"), {"summary": {"poses": poses}})
     align.run(workspace, align.Options())
     return merge.run(workspace, merge.Options())
 
@@ -68,13 +71,13 @@ def test_sensor_sets_the_scale_of_a_model_without_one(tmp_path):
 def test_given_poses_keep_their_metres_exactly(tmp_path):
     workspace = make_workspace(tmp_path / "w", unit=1.04)
     write_sensor(workspace)
-    assert prepare(workspace, poses="transforms.json").metres_per_unit == 1.0
+    assert prepare(workspace, poses="given").metres_per_unit == 1.0
 
 
 def test_given_poses_in_another_unit_are_rescaled(tmp_path):
     workspace = make_workspace(tmp_path / "w", unit=100.0)
     write_sensor(workspace)
-    assert prepare(workspace, poses="transforms.json").metres_per_unit == pytest.approx(0.01, rel=0.02)
+    assert prepare(workspace, poses="given").metres_per_unit == pytest.approx(0.01, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", ["depth", "inverse_depth"])
@@ -190,3 +193,37 @@ def test_sensor_depth_of_another_shape_is_refused(tmp_path):
     write_sensor_depth(workspace.sensor_depth / f"{views()[0].stem}.png", np.ones((100, 40)))
     with pytest.raises(DepthrfError, match="another shape"):
         prepare(workspace)
+
+
+def test_medium_confidence_doubles_the_doubt(tmp_path):
+    workspace = make_workspace(tmp_path / "w")
+    write_sensor(workspace)
+    prepare(workspace, poses="given")
+    stem = views()[0].stem
+    sure, source = read_prior(workspace.prior_depth / f"{stem}.npz")
+    confidence = np.full(read_sensor_depth(workspace.sensor_depth / f"{stem}.png").shape, MEDIUM, np.uint8)
+    confidence[:, confidence.shape[1] // 2 :] = HIGH
+    write_png(workspace.sensor_confidence / f"{stem}.png", confidence)
+    prepare(workspace, poses="given")
+    doubtful, _ = read_prior(workspace.prior_depth / f"{stem}.npz")
+    np.testing.assert_array_equal(doubtful.depth, sure.depth)
+    factor = doubtful.sigma[source == Source.SENSOR] / sure.sigma[source == Source.SENSOR]
+    np.testing.assert_allclose(np.unique(factor.round(4)), [1.0, 2.0])
+    left = np.where(source == Source.SENSOR, doubtful.sigma / np.maximum(sure.sigma, 1e-9), 1.0)[:, : CAMERA.width // 3]
+    assert (left > 1.5).mean() > 0.5
+
+
+def test_a_depth_camera_with_its_own_field_of_view(tmp_path):
+    workspace = make_workspace(tmp_path / "w")
+    own = Camera(90, 80, 110.0, 108.0, 43.0, 41.0)
+    for view in views():
+        depth = depth_along(view, own.directions(own.pixel_centres()))
+        write_sensor_depth(workspace.sensor_depth / f"{view.stem}.png", depth)
+    write_json(workspace.sensor_cameras, {view.stem: intrinsics(own) for view in views()})
+    prepare(workspace, poses="given")
+    for view in views():
+        prior, source = read_prior(workspace.prior_depth / f"{view.stem}.npz")
+        seen = source == Source.SENSOR
+        assert 0.1 < seen.mean() < 0.95
+        relative = np.abs(prior.depth - depth_map(view))[seen] / depth_map(view)[seen]
+        assert np.median(relative) < 0.005

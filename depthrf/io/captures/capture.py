@@ -1,0 +1,173 @@
+"""What a reader of an export returns, and what the readers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.errors import UsageError
+from depthrf.geometry.lens import Lens
+from depthrf.geometry.quaternions import rotations_of
+from depthrf.geometry.transforms import rigid
+from depthrf.io.given_poses import GivenPoses, PosedPhoto
+
+Array = NDArray[np.float64]
+
+MILLIMETRE = 0.001
+ARKIT_CONFIDENCE = (1, 2)  # ARConfidenceLevel: 0 low, 1 medium, 2 high
+
+
+@dataclass(frozen=True)
+class SensorFile:
+    """Where a photo's sensor depth lies and how to read it.
+
+    metres_per_count: of integer files; files of floating-point numbers are metres. confidence: a map of the same size,
+    whose values reach ``levels[0]`` at medium and ``levels[1]`` at high confidence. camera: the depth map's own
+    intrinsics; None where it covers the photo's field of view.
+    """
+
+    path: Path
+    metres_per_count: float = MILLIMETRE
+    confidence: Path | None = None
+    levels: tuple[int, int] = ARKIT_CONFIDENCE
+    camera: Lens | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photo of an export. ``frame`` is its number in the video ``photo`` (from 0), None where that is a picture."""
+
+    photo: Path
+    lens: Lens
+    cam_from_world: Array  # (4, 4)
+    sensor: SensorFile | None = None
+    test: bool = False
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user."""
+
+    kind: str
+    root: Path
+    shots: list[Shot]
+    pose_files: tuple[Path, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything that is read."""
+        sensors = [s.sensor for s in self.shots if s.sensor is not None]
+        maps = {path for s in sensors for path in (s.path, s.confidence) if path is not None}
+        return sorted({*self.pose_files, *(s.photo for s in self.shots), *maps})
+
+    def poses(self) -> GivenPoses:
+        """The poses alone, named by the photos' paths below the export's folder."""
+        photos = [PosedPhoto(shot_name(s, self.root), s.lens, s.cam_from_world) for s in self.shots]
+        test = frozenset(shot_name(s, self.root) for s in self.shots if s.test)
+        return GivenPoses(photos, None, test)
+
+
+def thinned(capture: Capture, most: int) -> Capture:
+    """The export with all its test photos, and of the others at most ``most`` at equal steps, in the given order."""
+    train = [s for s in capture.shots if not s.test]
+    if len(train) <= most:
+        return capture
+    step = (len(train) - 1) / max(most - 1, 1)
+    kept = {id(train[round(i * step)]) for i in range(most)}
+    return replace(capture, shots=[s for s in capture.shots if s.test or id(s) in kept])
+
+
+def shot_name(shot: Shot, root: Path) -> str:
+    """The path of a photo below the export's folder, where it lies there; of a video's frame, its number as a name."""
+    if shot.frame is not None:
+        return f"{shot.frame:06d}.jpg"
+    return shot.photo.relative_to(root).as_posix() if shot.photo.is_relative_to(root) else shot.photo.name
+
+
+def numbers(values: Any, shape: tuple[int, ...], where: str) -> Array:
+    """``values`` as an array of ``shape``.
+
+    Raises:
+        UsageError: They are not as many numbers.
+    """
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.size != int(np.prod(shape)):
+        raise UsageError(f"{where}: expected {' x '.join(map(str, shape))} numbers, found {str(values)[:80]}")
+    return array.reshape(shape)
+
+
+def text_matrix(path: Path) -> Array:
+    """A matrix of a text file, values separated by spaces or commas.
+
+    Raises:
+        UsageError: The file is missing or holds something else.
+    """
+    try:
+        rows = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
+        return np.array([[float(v) for v in row] for row in rows if row], dtype=np.float64)
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path} should hold a matrix as text ({e}).") from e
+
+
+def pinhole(matrix: Array, width: int, height: int, *, first_pixel: float = 0.5) -> Lens:
+    """A lens from a calibration matrix (at least 3x3).
+
+    Args:
+        matrix: Focal lengths and principal point in pixels.
+        width, height: Of the image that the pixels are of.
+        first_pixel: Where the matrix puts the first pixel's centre: 0.5, or 0 for calibrations in OpenCV's manner.
+    """
+    shift = 0.5 - first_pixel
+    params = (matrix[0, 0], matrix[1, 1], matrix[0, 2] + shift, matrix[1, 2] + shift)
+    return Lens("PINHOLE", width, height, tuple(float(p) for p in params))
+
+
+def world_from_quaternion(quaternion_xyzw: Array, position: Array, where: str) -> Array:
+    """(4, 4) camera-to-world from a quaternion with its scalar last (4,) and a position (3,).
+
+    Raises:
+        UsageError: The quaternion is not of length 1.
+    """
+    length = float(np.linalg.norm(quaternion_xyzw))
+    if not 0.99 < length < 1.01 or not np.isfinite(position).all():
+        raise UsageError(f"{where}: the rotation is a quaternion of length {length:g}; expected length 1.")
+    return rigid(rotations_of(np.roll(quaternion_xyzw / length, 1)[None])[0], position)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture as stored.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as e:
+        raise UsageError(f"{path} is not a readable picture ({e}).") from e
+
+
+def files_by_stem(folder: Path, *suffixes: str) -> dict[str, Path]:
+    """Files of a folder with one of the endings (lower case, with dot), by stem; empty where there is no folder."""
+    if not folder.is_dir():
+        return {}
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")}
+
+
+def by_number(stems: dict[str, Path]) -> list[str]:
+    """Stems in the order of the numbers they are, others by name behind them."""
+    return sorted(stems, key=lambda s: (0, int(s), s) if s.isdigit() else (1, 0, s))
+
+
+PICTURES = (".jpg", ".jpeg", ".png")

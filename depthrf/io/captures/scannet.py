@@ -1,0 +1,75 @@
+"""ScanNet's exported frames, and folders laid out like them.
+
+``color/N.jpg``, ``depth/N.png`` (16-bit, millimetres), ``pose/N.txt`` (4x4 camera-to-world, OpenCV's axes: x right,
+y down, z forward; -inf where tracking was lost), ``intrinsic/intrinsic_color.txt``, ``intrinsic_depth.txt`` (4x4, the
+first pixel's centre at 0). Depth has its own intrinsics and the photo's axis: ScanNet's frames share one pose.
+https://github.com/ScanNet/ScanNet, ``SensReader``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from depthrf.errors import UsageError
+from depthrf.geometry.lens import Lens
+from depthrf.geometry.transforms import invert_rigid
+from depthrf.io.captures.capture import (
+    PICTURES,
+    Capture,
+    SensorFile,
+    Shot,
+    by_number,
+    files_by_stem,
+    image_size,
+    pinhole,
+    text_matrix,
+)
+from depthrf.io.given_poses import checked_lens, checked_rigid
+
+KIND = "ScanNet folder"
+
+
+def matches(folder: Path) -> bool:
+    return (folder / "pose").is_dir() and (folder / "color").is_dir() and _intrinsics(folder, "color") is not None
+
+
+def read(folder: Path) -> Capture:
+    """Raises UsageError where a pose or the intrinsics are not matrices."""
+    photos = files_by_stem(folder / "color", *PICTURES)
+    poses = files_by_stem(folder / "pose", ".txt")
+    depths = files_by_stem(folder / "depth", ".png")
+    color, depth_intrinsics = _intrinsics(folder, "color"), _intrinsics(folder, "depth")
+    assert color is not None
+    lost, shots = 0, []
+    for stem in by_number(photos):
+        if stem not in poses:
+            continue
+        pose = text_matrix(poses[stem])
+        if not np.isfinite(pose).all():
+            lost += 1
+            continue
+        lens = _lens(color, photos[stem])
+        cam_from_world = invert_rigid(checked_rigid(pose, str(poses[stem]), "the pose"))
+        sensor = _sensor(depths[stem], depth_intrinsics) if stem in depths else None
+        shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
+    remarks = (f"{lost} frames without tracking are left out",) if lost else ()
+    files = (color, *poses.values(), *([depth_intrinsics] if depth_intrinsics else []))
+    return Capture(KIND, folder, shots, files, remarks)
+
+
+def _sensor(path: Path, intrinsics: Path | None) -> SensorFile:
+    return SensorFile(path, camera=_lens(intrinsics, path) if intrinsics is not None else None)
+
+
+def _intrinsics(folder: Path, of: str) -> Path | None:
+    places = (folder / "intrinsic" / f"intrinsic_{of}.txt", folder / f"intrinsic_{of}.txt")
+    return next((p for p in places if p.is_file()), None)
+
+
+def _lens(path: Path, picture: Path) -> Lens:
+    matrix = text_matrix(path)
+    if matrix.ndim != 2 or min(matrix.shape) < 3:
+        raise UsageError(f"{path} should hold a 4x4 or 3x3 calibration matrix.")
+    return checked_lens(pinhole(matrix, *image_size(picture), first_pixel=0.0), str(path))

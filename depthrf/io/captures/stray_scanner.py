@@ -1,0 +1,94 @@
+"""Stray Scanner recordings (ARKit with LiDAR).
+
+``odometry.csv`` has a line a frame: timestamp, frame, x, y, z, qx, qy, qz, qw, camera-to-world. The app turns ARKit's
+camera by half a turn about x before it writes, so the axes are OpenCV's (x right, y down, z forward).
+``camera_matrix.csv`` is for the video ``rgb.mp4`` (or its frames in ``rgb/``, named by number); ``depth/<frame>.png``
+(16-bit, millimetres) and ``confidence/<frame>.png`` (0, 1, 2) cover the same view at 256x192.
+https://github.com/strayrobots/scanner: ``docs/format.md`` and ``Helpers/OdometryEncoder.swift`` (``q_AC``).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from depthrf.errors import UsageError
+from depthrf.geometry.transforms import invert_rigid
+from depthrf.io.captures.capture import (
+    PICTURES,
+    Capture,
+    SensorFile,
+    Shot,
+    files_by_stem,
+    image_size,
+    numbers,
+    pinhole,
+    text_matrix,
+    world_from_quaternion,
+)
+from depthrf.io.given_poses import checked_lens
+
+KIND = "Stray Scanner recording"
+_COLUMNS = ("x", "y", "z", "qx", "qy", "qz", "qw")
+
+
+def matches(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("odometry.csv", "camera_matrix.csv"))
+
+
+def read(folder: Path) -> Capture:
+    """Raises UsageError where a file is missing or not as the app writes it."""
+    pictures = {int(stem): path for stem, path in files_by_stem(folder / "rgb", *PICTURES).items() if stem.isdigit()}
+    video = folder / "rgb.mp4"
+    if not pictures and not video.is_file():
+        raise UsageError(f"{folder} has neither rgb.mp4 nor frames in rgb/; expected a whole {KIND}.")
+    width, height = image_size(next(iter(pictures.values()))) if pictures else _video_size(video)
+    matrix = text_matrix(folder / "camera_matrix.csv")
+    if matrix.shape != (3, 3):
+        raise UsageError(f"{folder / 'camera_matrix.csv'} should hold 3x3 numbers.")
+    lens = checked_lens(pinhole(matrix, width, height), str(folder / "camera_matrix.csv"))
+    depths = _by_number(folder / "depth")
+    confidences = _by_number(folder / "confidence")
+    shots = []
+    for row, (number, world_from_cam) in enumerate(_odometry(folder / "odometry.csv")):
+        sensor = SensorFile(depths[number], confidence=confidences.get(number)) if number in depths else None
+        pose = invert_rigid(world_from_cam)
+        if not pictures:
+            shots.append(Shot(video, lens, pose, sensor, frame=row))
+        elif number in pictures:
+            shots.append(Shot(pictures[number], lens, pose, sensor))
+    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"))
+
+
+def _by_number(folder: Path) -> dict[int, Path]:
+    return {int(stem): path for stem, path in files_by_stem(folder, ".png", ".npy").items() if stem.isdigit()}
+
+
+def _odometry(path: Path) -> list[tuple[int, np.ndarray]]:
+    """Frame numbers and camera-to-world (4, 4)."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = list(csv.reader(handle, skipinitialspace=True))
+    header, *lines = rows or [[]]
+    names = [name.strip() for name in header]
+    if not {"frame", *_COLUMNS} <= set(names):
+        raise UsageError(f"{path} should begin with the line: timestamp, frame, {', '.join(_COLUMNS)}")
+    columns = [names.index(name) for name in _COLUMNS]
+    result = []
+    for line in filter(None, lines):
+        where = f"{path}: frame {line[names.index('frame')]}"
+        values = numbers([line[c] for c in columns], (7,), where)
+        result.append((int(float(line[names.index("frame")])), world_from_quaternion(values[3:], values[:3], where)))
+    return result
+
+
+def _video_size(path: Path) -> tuple[int, int]:
+    import cv2
+
+    video = cv2.VideoCapture(str(path))
+    width, height = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    video.release()
+    if not width or not height:
+        raise UsageError(f"{path} is not a readable video.")
+    return width, height

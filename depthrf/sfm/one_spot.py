@@ -1,0 +1,49 @@
+"""Were the photos taken from one spot? Then their matches show no parallax and any model of them is made up.
+
+A camera that only turns maps a pixel at ray K⁻¹x to K R K⁻¹x. Where one focal length and a rotation for each pair
+explain all matches, nothing can be said of places and distances; a mapper still returns a model, with a wrong focal
+length that passes for parallax, and no test of that model against the matches can fail. Pure numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_FOCALS = np.geomspace(0.4, 3.0, 25)  # of the longer side
+_MAX_ERROR = 0.0025
+"""Of the longer side (2.5 pixels of 1000): lens distortion, which is not modelled here, moves matches about as much."""
+
+
+def turn_error(first: Array, second: Array) -> Array:
+    """How badly one rotation explains the matches of two photos.
+
+    Args:
+        first, second: (N, 2) matches from the image centre, in units of the focal length.
+
+    Returns:
+        (N,) distances between matches after the best rotation of unit rays (Kabsch), radians.
+    """
+    a, b = (np.column_stack([p, np.ones(len(p))]) for p in (first, second))
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    b /= np.linalg.norm(b, axis=1, keepdims=True)
+    u, _, vt = np.linalg.svd(b.T @ a)
+    rotation = (u * [1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return np.asarray(np.linalg.norm(b - a @ rotation.T, axis=1))
+
+
+def from_one_spot(pairs: Iterable[tuple[Array, Array]]) -> bool:
+    """Whether turning alone explains the matches of all pairs with one focal length.
+
+    Args:
+        pairs: (N, 2) matches of two photos from their centres, in units of the longer side.
+    """
+    pairs = list(pairs)
+    if not pairs:
+        return False
+    errors = [max(float(np.median(f * turn_error(a / f, b / f))) for a, b in pairs) for f in _FOCALS]
+    return min(errors) < _MAX_ERROR
