@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REQUIRES = ("sfm", "merge")
 
 # Points read from a photo at most: what more there are fall into the same cells.
-_POINTS_PER_PHOTO = 400_000
+_POINTS_PER_PHOTO = 200_000
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,12 @@ def run(workspace: Workspace, options: Options) -> Summary:
             f"No depth in {workspace.prior_depth} is surer than {options.max_sigma:.0%} of itself. "
             "Give a larger --max-sigma."
         )
-    # Twice what a pixel covers: fine enough to keep what the photos show, coarse enough to average their noise.
-    spacing = options.spacing or 2.0 * float(np.median(np.concatenate(footprints)))
+    # Three times what a pixel covers: fine enough to keep what the photos show, coarse enough to average their noise.
+    spacing = options.spacing or 3.0 * float(np.median(np.concatenate(footprints)))
     path = cloud_path(workspace)
     number = write_clean_cloud(path, np.concatenate(points), np.concatenate(colors), spacing=spacing)
-    console.note(f"  {number} points, {spacing:.3g} {options.units} apart: {path}")
+    name = "m" if options.units == "metres" else "scene units"
+    console.note(f"  {number} points, {spacing:.3g} {name} apart: {path}")
     return Summary(str(path), number, spacing, options.units)
 
 
