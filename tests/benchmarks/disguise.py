@@ -92,7 +92,7 @@ def draw_keypoints(photo: Photo, number: int, outliers: float, rng: Generator) -
     Half of the outliers lie anywhere in the photo's range of depths, half are off by a factor of about 1.5.
     """
     known = np.flatnonzero(photo.depth > 0)
-    weight = np.sqrt(photo.texture.ravel()[known]) + 1e-6
+    weight = np.sqrt(np.maximum(photo.texture.ravel()[known], 0.0)) + 1e-6
     chosen = rng.choice(known, number, replace=False, p=weight / weight.sum())
     row, column = np.unravel_index(chosen, photo.depth.shape)
     truth = photo.depth.ravel()[chosen]
