@@ -53,6 +53,8 @@ def server():
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
             self.send_response(416 if start >= len(state.content) else 206 if start else state.status)
             body = state.content[start:] if state.status == 200 else b""
+            if start >= len(state.content):
+                self.send_header("Content-Range", f"bytes */{len(state.content)}")
             if state.tells_length:
                 self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", state.etag)
@@ -148,7 +150,15 @@ def test_a_finished_part_that_was_never_renamed(server, tmp_path):
     (tmp_path / "file.pt.part").write_bytes(CONTENT)
     (tmp_path / "file.pt.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag}))
     assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={len(CONTENT)}-", None]
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_again(server, tmp_path):
+    (tmp_path / "file.pt.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "file.pt.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag}))
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
 
 
 def test_a_part_of_another_version_is_not_continued(server, tmp_path):
