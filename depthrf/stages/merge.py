@@ -317,10 +317,11 @@ def _mono_prior(
     raw, aligned = (folder / f"{view.stem}.npy" for folder in (workspace.mono_depth, workspace.aligned_depth))
     mono = DepthPrior(read_map(aligned), read_map(sigma_path(workspace, view.stem))) if aligned.is_file() else None
     if sensor is not None and (mono is not None or raw.is_file()):
-        kind = _kind(workspace, view.stem)
         if mono is None:
+            kind = str(read_json(workspace.mono_depth / "meta.json")["kind"])
             prediction = read_map(raw)
         else:
+            kind = _aligned_kind(workspace, view.stem)
             prediction = np.where(mono.depth > 0, mono.depth, np.float32(np.nan))
             prediction = np.reciprocal(prediction) if kind == "inverse_depth" else prediction
         refitted = refit_to_sensor(prediction, sensor, kind=kind, focal_px=view.camera.fx, generator=generator)
@@ -329,8 +330,8 @@ def _mono_prior(
     return mono, "keypoints" if mono is not None else None
 
 
-def _kind(workspace: Workspace, stem: str) -> str:
-    """The kind of output that ``align`` settled on for a photo, else that of the network."""
+def _aligned_kind(workspace: Workspace, stem: str) -> str:
+    """The kind of output that ``align`` settled on: for this photo, else for all."""
     from depthrf.stages.align import report_path as align_report
 
     report = read_json(align_report(workspace))
