@@ -18,6 +18,7 @@ from depthrf import __version__, console, distributed, pipeline
 from depthrf.device import CHOICES, has_cuda_driver
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.nerf.options import LossOptions
+from depthrf.options import build
 from depthrf.workspace import Workspace, create_workspace, lock, open_workspace
 
 app = typer.Typer(
@@ -96,6 +97,12 @@ def reconstruct(
     ] = None,
     masks: MasksOpt = None,
     frames: FramesOpt = None,
+    mono_depth: Annotated[
+        Path | None, typer.Option(help="Folder of monocular depth maps to use: <photo>.npy, .png (16-bit) or .exr.")
+    ] = None,
+    mono_kind: Annotated[
+        str | None, typer.Option(help="What they hold: depth, inverse-depth, metric or unknown (the default).")
+    ] = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     budget: Annotated[
@@ -131,6 +138,7 @@ def reconstruct(
             "fov": fov,
             "seed": seed,
         },
+        "depth": {"mono_depth": mono_depth, "mono_kind": mono_kind},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "budget": budget, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
@@ -207,6 +215,25 @@ def evaluate(
     opened = open_workspace(workspace)
     _evaluate(opened, photos, device, force)
     typer.echo(opened.evaluation)
+
+
+@app.command()
+def export(
+    workspace: WorkspaceArg,
+    what: Annotated[str, typer.Option(help="What to write: pointcloud.")] = "pointcloud",
+    units: Annotated[str, typer.Option(help="scene (as in transforms.json) or metres.")] = "scene",
+    max_sigma: Annotated[float, typer.Option(help="Depth less sure than this share of itself is left out.")] = 0.05,
+    spacing: Annotated[float, typer.Option(help="Distance between points; 0: by the photos' resolution.")] = 0.0,
+    force: ForceOpt = False,
+) -> None:
+    """Writes the merged depth of all photos as one coloured point cloud (PLY)."""
+    from depthrf.stages.export import Options, cloud_path
+
+    opened = open_workspace(workspace)
+    given = {"what": what, "units": units, "max_sigma": max_sigma, "spacing": spacing}
+    with lock(opened):
+        pipeline.run_stage(opened, "export", build(Options, given, "the command line"), force=force)
+    typer.echo(cloud_path(opened))
 
 
 @app.command()

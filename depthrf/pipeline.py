@@ -18,6 +18,7 @@ from typing import Any
 
 from depthrf import __version__, console, distributed, options
 from depthrf.errors import DepthrfError, UsageError
+from depthrf.shipped import shipped
 from depthrf.workspace import Workspace, fingerprints, read_json, write_json
 
 STAGES = ("ingest", "sfm", "depth", "align", "merge", "train", "render")
@@ -34,13 +35,6 @@ def stage_module(name: str) -> Any:
 # Presets
 
 
-def presets_dir() -> Path:
-    """The folder of the presets: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "pipelines"
-    return installed if installed.is_dir() else package.parent / "pipelines"
-
-
 def load_pipeline(name: str) -> dict[str, Any]:
     """Reads a preset by name or a pipeline file by path.
 
@@ -49,9 +43,9 @@ def load_pipeline(name: str) -> dict[str, Any]:
     """
     path = Path(name)
     if path.suffix != ".toml":
-        path = presets_dir() / f"{name}.toml"
+        path = shipped("pipelines") / f"{name}.toml"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in presets_dir().glob("*.toml")))
+            known = ", ".join(sorted(p.stem for p in shipped("pipelines").glob("*.toml")))
             raise UsageError(f"Unknown preset {name!r}. Presets: {known}; or give the path of a .toml file.")
     if not path.is_file():
         raise UsageError(f"No such pipeline file: {path}")

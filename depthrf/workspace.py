@@ -313,9 +313,9 @@ def _jsonable(value: Any) -> Any:
 
 
 def fingerprint(path: Path) -> str:
-    """Content hash of a file, or of a folder's file names and contents; ``absent`` where there is nothing."""
+    """SHA-256 of a file, or of a folder's file names and contents; ``absent`` where there is nothing."""
     if path.is_dir():
-        digest = hashlib.blake2b(digest_size=16)
+        digest = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}={fingerprint(file)}\n".encode())
         return digest.hexdigest()
@@ -332,7 +332,7 @@ def fingerprint(path: Path) -> str:
 def _digest(path: Path, inode: int, size: int, modified_ns: int) -> str:
     """Content hash of a file, remembered while the file is the same, as stages hash what the one before wrote."""
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fingerprints(workspace: Workspace, paths: Iterable[Path]) -> dict[str, str]:

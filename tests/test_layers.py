@@ -26,6 +26,7 @@ LAYER = {
     "options": 1,
     "distributed": 1,
     "errors": 0,
+    "shipped": 0,
 }
 PURE = {"geometry", "depth", "nerf"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

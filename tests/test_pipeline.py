@@ -10,6 +10,7 @@ import pytest
 from depthrf import pipeline
 from depthrf.errors import UsageError
 from depthrf.options import option
+from depthrf.shipped import shipped
 from depthrf.workspace import Workspace, create_workspace, read_json
 
 
@@ -21,8 +22,8 @@ def test_presets_build(name: str) -> None:
 
 
 def test_presets_are_all_described() -> None:
-    text = (pipeline.presets_dir() / "README.md").read_text(encoding="utf-8")
-    for path in pipeline.presets_dir().glob("*.toml"):
+    text = (shipped("pipelines") / "README.md").read_text(encoding="utf-8")
+    for path in shipped("pipelines").glob("*.toml"):
         assert f"`{path.stem}`" in text
 
 

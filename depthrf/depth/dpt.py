@@ -18,6 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def _full_precision(x: Tensor) -> torch.autocast:
+    """For the layers that make the depth itself: eight bits of mantissa would show in it as steps."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 class ResidualConvUnit(nn.Module):
     """x + conv(relu(conv(relu(x)))), (B, C, h, w)."""
 
@@ -148,7 +153,8 @@ class DptHybrid(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         fused = self.scratch.fuse(self.pretrained(image))
-        depth: Tensor = self.scratch.get_submodule("output_conv")(fused)
+        with _full_precision(fused):
+            depth: Tensor = self.scratch.get_submodule("output_conv")(fused.float())
         return depth[:, 0]
 
 
@@ -176,9 +182,10 @@ class _DepthAnythingHead(nn.Module):
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         layers = zip(maps, self.projects, self.resize_layers, strict=True)
         fused = self.scratch.fuse([resize(project(m)) for m, project, resize in layers])
-        x = self.scratch.get_submodule("output_conv1")(fused)
-        x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-        depth: Tensor = self.scratch.get_submodule("output_conv2")(x)
+        with _full_precision(fused):
+            x = self.scratch.get_submodule("output_conv1")(fused.float())
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+            depth: Tensor = self.scratch.get_submodule("output_conv2")(x)
         return depth[:, 0]
 
 

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.depth.alignment import fit_affine
-from depthrf.geometry.camera import Camera, DepthPrior, SparseDepths
+from depthrf.geometry.camera import Camera, DepthPrior, SparseDepths, containing_pixels
 from depthrf.geometry.distortion import project_through
 from depthrf.geometry.lens import Lens
 
@@ -24,6 +23,10 @@ Array = NDArray[np.float64]
 
 # Tangent of the steepest angle (85 degrees) at which two neighbouring pixels still count as one surface.
 _STEEPEST = 12.0
+# Log ratio to the other photos beyond which a photo's sensor depth belongs to something else.
+_CONTRADICTION = 0.25
+# Relative error of a sensor's own calibration, which no number of keypoints averages out.
+_CALIBRATION = 0.005
 
 
 class Source(IntEnum):
@@ -40,13 +43,17 @@ class Source(IntEnum):
 class SensorScale:
     """``metres_per_unit`` with how it was found.
 
-    spread: robust relative standard deviation of single ratios. num_keypoints, num_photos: what it rests on.
+    spread: robust relative standard deviation of single ratios. uncertainty: relative standard deviation of
+    ``metres_per_unit`` itself. num_keypoints, num_photos: what it rests on. contradicting: indices of photos whose
+    sensor depth differs from the others' by a factor of its own; they are not part of it.
     """
 
     metres_per_unit: float
     spread: float
+    uncertainty: float
     num_keypoints: int
     num_photos: int
+    contradicting: tuple[int, ...] = ()
 
 
 # Sensor depth
@@ -60,8 +67,8 @@ def surface_step(focal_px: float) -> float:
 def clean_sensor_depth(depth: Map, focal_px: float, *, near: float, far: float) -> Map:
     """Removes out-of-range values and flying pixels at depth edges.
 
-    A flying pixel lies between two surfaces and so has few neighbours at its own depth; a pixel on a straight edge of
-    a surface keeps five of eight.
+    A flying pixel lies between two surfaces, so that most of its neighbours with depth have another one; a pixel on a
+    straight edge of a surface keeps five of eight.
 
     Args:
         depth: (H, W) metres, 0 = missing, on the sensor's own pixel grid.
@@ -72,13 +79,14 @@ def clean_sensor_depth(depth: Map, focal_px: float, *, near: float, far: float) 
     depth = np.where(np.isfinite(depth) & (depth >= near) & (depth <= far), depth, 0.0).astype(np.float32)
     height, width = depth.shape
     padded, step = np.pad(depth, 1), surface_step(focal_px) * depth
-    support = np.zeros(depth.shape, dtype=np.uint8)
+    support, neighbours = np.zeros((2, *depth.shape), dtype=np.uint8)
     for dy in range(3):
         for dx in range(3):
             if (dy, dx) != (1, 1):
                 neighbour = padded[dy : dy + height, dx : dx + width]
+                neighbours += neighbour > 0
                 support += (neighbour > 0) & (np.abs(neighbour - depth) < step)
-    return np.where(support >= 4, depth, np.float32(0.0))
+    return np.where((support >= 3) & (2 * support >= neighbours), depth, np.float32(0.0))
 
 
 def sensor_sigma(depth: Map, focal_px: float) -> Map:
@@ -101,8 +109,8 @@ def edge_sigma(depth: Map, focal_px: float, *, radius: int = 2) -> Map:
     return np.asarray(0.25 * np.maximum(step - radius * surface_step(focal_px) * depth, 0.0), dtype=np.float32)
 
 
-def to_undistorted(values: Map, camera: Camera, lens: Lens) -> Map:
-    """Brings a map of the photo as taken onto the undistorted photo's pixel grid, without mixing depths.
+def to_undistorted(values: Map, camera: Camera, lens: Lens, *, smooth: bool = False) -> Map:
+    """Brings a map of the photo as taken onto the undistorted photo's pixel grid.
 
     z-depth does not change: undistortion keeps the centre and the axis.
 
@@ -110,17 +118,37 @@ def to_undistorted(values: Map, camera: Camera, lens: Lens) -> Map:
         values: (h, w) of the same field of view as ``lens``, at any resolution.
         camera: The undistorted camera.
         lens: The camera as it took the photo.
+        smooth: Interpolate between pixels, as suits a network's output; else depths are never mixed.
 
     Returns:
-        (camera.height, camera.width), each the value of the nearest pixel; 0 outside the photo.
+        (camera.height, camera.width). Each the value of the nearest pixel, 0 outside the photo; or when ``smooth``, the
+        bilinear mean of the four around it, nan outside the photo and where one of them is nan.
     """
     height, width = values.shape
-    xy = project_through(lens, camera.directions(camera.pixel_centres()))
-    column = np.floor(xy[..., 0] * (width / lens.width)).astype(np.int64)
-    row = np.floor(xy[..., 1] * (height / lens.height)).astype(np.int64)
+    xy = project_through(lens, camera.directions(camera.pixel_centres())) * (width / lens.width, height / lens.height)
+    row, column = containing_pixels(xy)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    if smooth:
+        return np.where(inside, _bilinear(values, xy), np.float32(np.nan))
     gathered = values[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
     return np.where(inside, gathered, np.float32(0.0))
+
+
+def _bilinear(values: Map, xy: Array) -> Map:
+    """Values between pixel centres, (h, w) at (..., 2) -> (...); those of the border continue outside."""
+    height, width = values.shape
+    left, top = np.moveaxis(np.floor(xy - 0.5).astype(np.int64), -1, 0)
+    x, y = xy[..., 0] - 0.5 - left, xy[..., 1] - 0.5 - top
+    total = np.zeros(x.shape)
+    for row, column, weight in (
+        (top, left, (1 - y) * (1 - x)),
+        (top, left + 1, (1 - y) * x),
+        (top + 1, left, y * (1 - x)),
+        (top + 1, left + 1, y * x),
+    ):
+        corner = values[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+        total += np.where(weight > 1e-6, corner, 0.0) * weight
+    return total.astype(np.float32)
 
 
 def sensor_scale(pairs: Sequence[tuple[Array, Array, Array]], *, min_keypoints: int = 10) -> SensorScale | None:
@@ -132,21 +160,42 @@ def sensor_scale(pairs: Sequence[tuple[Array, Array, Array]], *, min_keypoints: 
         min_keypoints: Below this many pairs there is no answer.
 
     Returns:
-        The weighted median ratio, or None.
+        The weighted median ratio, or None. The photos' own medians tell its uncertainty: keypoints of one photo err
+        together, so that their number alone would promise too much.
     """
-    ratios, weights, num_photos = [np.empty(0)], [np.empty(0)], 0
-    for depth, sigma, metres in pairs:
-        use = (metres > 0) & (depth > 0)
-        num_photos += bool(use.any())
-        ratios.append(np.log(metres[use] / depth[use]))
-        # One percent for the sensor keeps the best keypoints from outvoting all others.
-        weights.append(1.0 / (np.square(sigma[use] / depth[use]) + 0.01**2))
-    log_ratio, weight = np.concatenate(ratios), np.concatenate(weights)
+    ratios = [_log_ratios(*photo) for photo in pairs]
+    own = np.array([weighted_median(r, w) if len(r) >= min_keypoints else np.nan for r, w in ratios])
+    if np.isnan(own).all() or np.count_nonzero(np.isfinite(own)) < 3:
+        contradicting = np.zeros(len(pairs), dtype=bool)
+    else:
+        centre, size = np.nanmedian(own), 1.4826 * np.nanmedian(np.abs(own - np.nanmedian(own)))
+        contradicting = np.abs(own - centre) > max(_CONTRADICTION, 6.0 * size)
+    used = [r for r, bad in zip(ratios, contradicting, strict=True) if not bad and len(r[0])]
+    log_ratio, weight = (np.concatenate([r[i] for r in used]) if used else np.empty(0) for i in (0, 1))
     if len(log_ratio) < min_keypoints:
         return None
     median = weighted_median(log_ratio, weight)
     spread = 1.4826 * weighted_median(np.abs(log_ratio - median), weight)
-    return SensorScale(float(np.exp(median)), spread, len(log_ratio), num_photos)
+    # A median's standard error is 1.25 times a mean's.
+    errors = [1.2533 * spread / np.sqrt(len(log_ratio))]
+    medians = own[np.isfinite(own) & ~contradicting]
+    if len(medians) > 1:
+        errors.append(1.2533 * 1.4826 * float(np.median(np.abs(medians - median))) / np.sqrt(len(medians)))
+    return SensorScale(
+        metres_per_unit=float(np.exp(median)),
+        spread=spread,
+        uncertainty=float(np.hypot(max(errors), _CALIBRATION)),
+        num_keypoints=len(log_ratio),
+        num_photos=len(used),
+        contradicting=tuple(int(i) for i in np.flatnonzero(contradicting)),
+    )
+
+
+def _log_ratios(depth: Array, sigma: Array, metres: Array) -> tuple[Array, Array]:
+    """Logarithms of metres per unit of one photo's keypoints, and their weights."""
+    use = (metres > 0) & (depth > 0)
+    # One percent for the sensor keeps the best keypoints from outvoting all others.
+    return np.log(metres[use] / depth[use]), 1.0 / (np.square(sigma[use] / depth[use]) + 0.01**2)
 
 
 def weighted_median(values: Array, weights: Array) -> float:
@@ -166,7 +215,7 @@ def keypoint_prior(sparse: SparseDepths, width: int, height: int, *, max_relativ
     are left out; of several in one pixel the surest stays.
     """
     good = good_keypoints(sparse, width, height, max_relative_sigma=max_relative_sigma)
-    column, row = np.floor(sparse.xy[good]).astype(np.int64).T.reshape(2, -1)
+    row, column = containing_pixels(sparse.xy[good])
     # The position in the pixel is lost, and triangulation is never better than half a percent.
     sigma = np.maximum(sparse.sigma[good], 0.005 * sparse.depth[good])
     depth_map = np.zeros((height, width), dtype=np.float32)
@@ -195,36 +244,6 @@ def good_keypoints(
 
 
 # Composite
-
-
-def refit_to_sensor(mono: DepthPrior, sensor: DepthPrior, kind: str, generator: np.random.Generator) -> DepthPrior:
-    """Fits aligned monocular depth again, to the sensor where both exist; unchanged where they hardly overlap.
-
-    Args:
-        mono: Aligned depth, scene units.
-        sensor: Sensor depth, scene units.
-        kind: The network's kind of output, ``depth`` or ``inverse_depth``: the fit happens in that space.
-        generator: For the robust fit.
-    """
-    both = np.flatnonzero((mono.depth > 0) & (sensor.depth > 0))
-    if len(both) < 0.02 * mono.depth.size:
-        return mono
-    chosen = both[:: max(1, len(both) // 4000)]
-    prediction = mono.depth.astype(np.float64)
-    if kind == "inverse_depth":
-        prediction = 1.0 / np.maximum(prediction, 1e-9)
-    target = sensor.depth.ravel()[chosen].astype(np.float64)
-    spread = sensor.sigma.ravel()[chosen].astype(np.float64)
-    fit = fit_affine(prediction.ravel()[chosen], target, spread, kind=kind, generator=generator)
-    if not fit.accepted:
-        return mono
-    depth = np.where(mono.depth > 0, fit.apply(prediction), 0.0).astype(np.float32)
-    # The sensor shows how wrong the network is here: its own doubt keeps its shape and takes that size.
-    valid = depth > 0
-    claimed = float(np.median(mono.sigma[valid] / depth[valid])) if valid.any() else 0.0
-    found = 1.4826 * fit.median_rel_residual
-    sigma = mono.sigma * (found / claimed if claimed > 0 else 1.0)
-    return DepthPrior(depth, np.where(valid, np.maximum(sigma, 0.005 * depth), 0.0).astype(np.float32))
 
 
 def merge(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,10 @@ from depthrf.errors import DepthrfError, UsageError
 
 # Longer sides are brought down to this multiple of the shorter side's size: attention grows with the square of it.
 _MAX_ASPECT = 2.5
+# Share of a tile that its neighbour covers too.
+_OVERLAP = 0.4
+# Share of the variance of the whole photo's prediction that a tile's must explain to be used.
+_EXPLAINED = 0.5
 
 _HALF = (0.5, 0.5, 0.5)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -107,29 +112,51 @@ def input_size(network: Network, height: int, width: int) -> tuple[int, int]:
     return max(m, round(height * scale / m) * m), max(m, round(width * scale / m) * m)
 
 
-def predict(network: Network, model: nn.Module, photo: Tensor) -> Tensor:
-    """The network's output on the photo's own pixel grid.
-
-    Both resizes map image corner to image corner, so that a pixel centre (x + 0.5) / W goes to the same share of the
-    other grid, and back exactly.
+def predict(
+    network: Network, model: nn.Module, photos: Tensor, *, tiles: int = 1, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """The network's output on the photos' own pixel grid.
 
     Args:
         network: Which one.
-        model: From :func:`build_network`, on the photo's device.
-        photo: (3, H, W) RGB in [0, 1].
+        model: From :func:`build_network`, on the photos' device.
+        photos: (B, 3, H, W) RGB in [0, 1].
+        tiles: Above 1, tiles x tiles overlapping parts of each photo are predicted as well (:func:`add_detail`).
+        dtype: Of the network's arithmetic; its last layers and all else stay float32.
 
     Returns:
-        (H, W) float32; nan where the output is saturated.
+        (B, H, W) float32; nan where the output is saturated.
     """
-    height, width = photo.shape[-2:]
+    whole = _predict_whole(network, model, photos, dtype)
+    if tiles <= 1:
+        return whole
+    # One tile of every photo at a time: the memory needed is that of the pass over the whole photos.
+    parts = ((tile, _predict_whole(network, model, photos[:, :, *tile], dtype)) for tile in tile_slices(photos, tiles))
+    return add_detail(whole, parts)
+
+
+def _predict_whole(network: Network, model: nn.Module, photos: Tensor, dtype: torch.dtype) -> Tensor:
+    """As :func:`predict`, in one pass.
+
+    Both resizes map image corner to image corner, so that a pixel centre (x + 0.5) / W goes to the same share of the
+    other grid, and back exactly.
+    """
+    height, width = photos.shape[-2:]
     size = input_size(network, height, width)
-    image = F.interpolate(photo[None], size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0.0, 1.0)
-    mean, std = (photo.new_tensor(v).view(1, 3, 1, 1) for v in (network.mean, network.std))
+    image = F.interpolate(photos, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0.0, 1.0)
+    mean, std = (photos.new_tensor(v).view(1, 3, 1, 1) for v in (network.mean, network.std))
+    image = (image - mean) / std
     with torch.inference_mode():
-        output: Tensor = model((image - mean) / std).float()
+        if dtype == torch.float32:
+            output: Tensor = model(image)
+        else:
+            with torch.autocast(photos.device.type, dtype):
+                output = model(image).float()
+            if not output.isfinite().all():  # beyond the range of 16 bits
+                output = model(image)
     low, high = network.limits
     valid = (output > low) & (output < high)
-    return _resized_valid(output, valid, (height, width))[0]
+    return _resized_valid(output, valid, (height, width))
 
 
 def _resized_valid(values: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
@@ -137,3 +164,59 @@ def _resized_valid(values: Tensor, valid: Tensor, size: tuple[int, int]) -> Tens
     stacked = torch.stack([torch.where(valid, values, 0.0), valid.to(values.dtype)], dim=1)
     resized, share = F.interpolate(stacked, size=size, mode="bilinear", align_corners=False, antialias=False).unbind(1)
     return torch.where(share > 0.999, resized, torch.nan)
+
+
+# Tiles
+
+
+def tile_slices(photos: Tensor, tiles: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of tiles x tiles parts of (..., H, W), all of one size and of the photo's proportions."""
+    starts_and_sizes = []
+    for side in photos.shape[-2:]:
+        size = min(side, math.ceil(side / (tiles - (tiles - 1) * _OVERLAP)))
+        starts = [round(i * (side - size) / (tiles - 1)) for i in range(tiles)]
+        starts_and_sizes.append([slice(start, start + size) for start in starts])
+    rows, columns = starts_and_sizes
+    return [(row, column) for row in rows for column in columns]
+
+
+def add_detail(whole: Tensor, parts: Iterable[tuple[tuple[slice, slice], Tensor]]) -> Tensor:
+    """Predictions of parts of a photo, merged by that of the whole photo.
+
+    A network has its own scale and shift in each part, so that each is first fitted to the prediction of the whole
+    photo there; then they are averaged with weights that fade towards a part's borders, where it lacks context. A part
+    in which the two do not agree (less than half of the variance explained) is left out.
+
+    Args:
+        whole: (B, H, W), nan where saturated.
+        parts: (rows, columns) of a part and its prediction (B, h, w).
+
+    Returns:
+        (B, H, W): ``whole`` where no part has a value.
+    """
+    total, weight = torch.zeros_like(whole), torch.zeros_like(whole)
+    for (rows, columns), part in parts:
+        coarse = whole[:, rows, columns]
+        both = torch.isfinite(coarse) & torch.isfinite(part)
+        fitted, agrees = _fit_part(torch.where(both, part, 0.0), torch.where(both, coarse, 0.0), both)
+        fade = _fade(part.shape[-2:], whole) * (both & agrees[:, None, None])
+        total[:, rows, columns] += fade * torch.where(both, fitted, 0.0)
+        weight[:, rows, columns] += fade
+    return torch.where(weight > 0, total / weight.clamp(min=1e-12), whole)
+
+
+def _fit_part(part: Tensor, coarse: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
+    """``part`` (B, h, w) in the scale and shift that bring it nearest to ``coarse`` over ``both``; does it agree."""
+    number = both.sum((1, 2)).clamp(min=1)
+    means = [(values.sum((1, 2)) / number)[:, None, None] for values in (part, coarse)]
+    x, y = (torch.where(both, values - mean, 0.0) for values, mean in zip((part, coarse), means, strict=True))
+    xx, xy, yy = ((a * b).sum((1, 2)) for a, b in ((x, x), (x, y), (y, y)))
+    scale = xy / xx.clamp(min=1e-12)
+    agrees = (xy > 0) & (xy * xy > _EXPLAINED * xx * yy)
+    return scale[:, None, None] * (part - means[0]) + means[1], agrees
+
+
+def _fade(size: torch.Size, like: Tensor) -> Tensor:
+    """(h, w): 1 in the middle, falling to nearly 0 at the borders as a squared sine."""
+    rows, columns = (torch.sin(torch.pi * (torch.arange(n).to(like) + 0.5) / n) ** 2 for n in size)
+    return rows[:, None] * columns

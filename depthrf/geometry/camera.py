@@ -130,6 +130,12 @@ class SparseDepths:
     sigma: Array
 
 
+def containing_pixels(xy: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the pixels that contain image positions. (..., 2) -> (...,), (...,)."""
+    column, row = np.moveaxis(np.floor(xy).astype(np.int64), -1, 0)
+    return row, column
+
+
 @dataclass(frozen=True)
 class SparseScene:
     """A posed SfM model: views, points (P, 3), colors (P, 3) uint8, error_px (P,), and the keypoints of each view.

@@ -25,7 +25,10 @@ class _Cut(Exception):
 
 
 class _NothingLeft(Exception):
-    """The part is as long as the file, or longer: there is nothing to continue with."""
+    """The part is as long as the file, or longer. ``length``: the file's, where the server told it."""
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
 
 
 def download(url: str, file: Path, *, description: str, expected_size: int | None = None) -> Path:
@@ -80,6 +83,9 @@ def _attempt(url: str, part: Path, on_progress: Callable[[int, int | None], None
     try:
         opened = _open(urllib.request.Request(url, headers=headers))
     except _NothingLeft as e:
+        if e.length == have:  # an earlier run was stopped between the last byte and the renaming
+            on_progress(have, have)
+            return
         part.unlink()
         raise _Cut("the part kept from before did not fit") from e
     with opened as response:
@@ -110,7 +116,8 @@ def _open(request: urllib.request.Request) -> Any:
         return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as e:
         if e.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise _NothingLeft from e
+            length = (e.headers.get("Content-Range") or "").removeprefix("bytes */")
+            raise _NothingLeft(int(length) if length.isdecimal() else None) from e
         raise DepthrfError(
             f"{request.full_url} answered {e.code} {e.reason}. The file may have moved: look for it at its publisher "
             "and put it into the weights folder by hand."

@@ -11,10 +11,10 @@ from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera
 from depthrf.io.captures.capture import SensorFile, numbers, pinhole, text_matrix
 from depthrf.io.given_poses import checked_lens, user_json
+from depthrf.io.raw_maps import read_raw_map
 
 Map = NDArray[np.float32]
 
-SUFFIXES = (".png", ".npy", ".exr")
 LOW, MEDIUM, HIGH = 0, 1, 2
 _FARTHEST_M = 100.0  # no depth camera sees farther; a median beyond it is in millimetres
 
@@ -29,58 +29,12 @@ def read_depth_file(path: Path, metres_per_count: float) -> Map:
     Raises:
         DepthrfError: The file is damaged, of another type, or its values cannot be depth.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".png":
-        from depthrf.io.images import read_png_uint16
-
-        values: NDArray[np.generic] = read_png_uint16(path)
-    elif suffix == ".npy":
-        values = _read_npy(path)
-    elif suffix == ".exr":
-        values = _read_exr(path)
-    else:
-        raise DepthrfError(f"{path} is no depth map; expected one of {', '.join(SUFFIXES)}.")
+    values = read_raw_map(path)
     is_float = np.issubdtype(values.dtype, np.floating)
     metres = values.astype(np.float32) * np.float32(1.0 if is_float else metres_per_count)
     metres = np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(0.0))
     _check_range(path, metres, is_float)
     return metres
-
-
-def _read_npy(path: Path) -> NDArray[np.generic]:
-    try:
-        values: NDArray[np.generic] = np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as e:
-        raise DepthrfError(f"The depth map {path} is damaged or no NumPy array ({e}).") from e
-    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
-        values = values.reshape(values.shape[1:] if values.shape[0] == 1 else values.shape[:2])
-    if values.ndim != 2 or not (
-        np.issubdtype(values.dtype, np.floating) or values.dtype in (np.uint16, np.int32, np.uint32, np.int64)
-    ):
-        raise DepthrfError(
-            f"The depth map {path} is {values.dtype} of shape {values.shape}; expected (height, width) of "
-            "floating-point metres, or of 16-bit or wider counts."
-        )
-    return values
-
-
-def _read_exr(path: Path) -> NDArray[np.generic]:
-    try:
-        import OpenEXR
-    except ImportError as e:
-        raise DepthrfError(f"Reading {path.name} needs the OpenEXR package: pip install OpenEXR") from e
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
-    except Exception as e:  # the binding raises plain RuntimeError and TypeError
-        raise DepthrfError(f"The depth map {path} is no readable OpenEXR file.") from e
-    name = next((n for n in ("Z", "depth.Z", "R", "Y", "V") if n in channels), None)
-    if name is None:
-        raise DepthrfError(f"{path} has the channels {', '.join(sorted(channels))}; expected depth in Z, R or Y.")
-    others = [channels[n] for n in ("G", "B") if n in channels]
-    if name == "R" and any(not np.array_equal(channels["R"], other, equal_nan=True) for other in others):
-        raise DepthrfError(f"{path} is a coloured picture (R, G and B differ); expected depth in metres.")
-    return channels[name]
 
 
 def _check_range(path: Path, metres: Map, is_float: bool) -> None:

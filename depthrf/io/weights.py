@@ -6,7 +6,6 @@ that differs later is refused.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import tomllib
@@ -15,7 +14,8 @@ from pathlib import Path
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.workspace import read_json, write_json
+from depthrf.shipped import shipped
+from depthrf.workspace import fingerprint, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,9 @@ class Verified:
         return f"{self.path}: SHA-256 {self.sha256}, {result}"
 
 
-def manifest_path() -> Path:
-    """``weights/manifest.toml`` of the checkout, or its copy in the installed package."""
-    package = Path(__file__).parents[1]
-    installed = package / "weights" / "manifest.toml"
-    return installed if installed.is_file() else package.parent / "weights" / "manifest.toml"
-
-
 def manifest() -> dict[str, Weights]:
     """All entries by name."""
-    with open(manifest_path(), "rb") as handle:
+    with open(shipped("weights/manifest.toml"), "rb") as handle:
         return {name: Weights(name=name, **entry) for name, entry in tomllib.load(handle).items()}
 
 
@@ -141,7 +134,7 @@ def fetch_weights(weights: Weights, destination: Path) -> Path:
     console.note(f"{weights.title}: licence {weights.licence}. {weights.terms}")
     part = download(weights.url, file, description=weights.file, expected_size=weights.size)
     try:
-        found = _sha256(part)
+        found = fingerprint(part)
         _check(weights, file, part.stat().st_size, found)
     except DepthrfError:
         part.unlink()
@@ -169,7 +162,7 @@ def verify_weights(weights: Weights, destination: Path) -> Verified:
     file = destination / weights.file
     if not file.is_file():
         raise DepthrfError(f"{file} is not there. Download it with: depthrf weights fetch {weights.name}")
-    found = _sha256(file)
+    found = fingerprint(file)
     return Verified(file, found, _check(weights, file, file.stat().st_size, found))
 
 
@@ -201,8 +194,3 @@ def _check(weights: Weights, file: Path, size: int, found: str) -> str:
 
 def _pin(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

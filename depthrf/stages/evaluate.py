@@ -160,8 +160,10 @@ def _keypoint_depth(view: View, keypoints: SparseDepths) -> NDArray[np.float32]:
     """Depth map (H, W) of the keypoints' pixels, 0 elsewhere."""
     import numpy as np
 
+    from depthrf.geometry.camera import containing_pixels
+
     depth = np.zeros((view.camera.height, view.camera.width), dtype=np.float32)
-    cols, rows = np.floor(keypoints.xy).astype(np.int64).T
+    rows, cols = containing_pixels(keypoints.xy)
     inside = (cols >= 0) & (cols < view.camera.width) & (rows >= 0) & (rows < view.camera.height)
     depth[rows[inside], cols[inside]] = keypoints.depth[inside]
     return depth

@@ -173,7 +173,7 @@ def depth_files(folder: Path) -> list[Path]:
         UsageError: It does not exist or is no folder.
     """
     from depthrf.io.captures.registry import find_capture
-    from depthrf.io.sensor_depth import SUFFIXES
+    from depthrf.io.raw_maps import SUFFIXES
 
     if not folder.exists():
         raise UsageError(f"No such folder of depth maps: {folder}")

@@ -71,7 +71,7 @@ def outputs(workspace: Workspace, options: Options) -> list[Path]:
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Writes ``depth/prior/<stem>.npz`` for each training photo and ``depth/prior/report.json``.
+    """Writes ``depth/prior/<stem>.npz`` and a picture of it for each training photo, and ``depth/prior/report.json``.
 
     Raises:
         DepthrfError: A depth file is damaged or of the wrong type.
@@ -82,6 +82,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import write_prior
     from depthrf.io.masks import read_used
+    from depthrf.io.depth_pictures import draw_prior
+    from depthrf.io.images import write_jpeg
 
     scene = load_scene(workspace.undistorted_sparse)
     lenses = _read_lenses(workspace)
@@ -96,14 +98,18 @@ def run(workspace: Workspace, options: Options) -> Summary:
     generator = np.random.default_rng(options.seed)
     for view in console.track(scene.views, "merging depth"):
         doubt = _sensor_doubt(workspace, view, lenses)
-        sensor = _sensor_prior(sensors.get(view.stem), doubt, view, scale.metres_per_unit)
-        mono = _mono_prior(workspace, view, sensor, generator)
+        used = None if view.stem in scale.contradicting else sensors.get(view.stem)
+        sensor = _sensor_prior(used, doubt, view, scale.metres_per_unit)
+        mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
         prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
+        picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
+        write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
         report[view.stem] = {
             "sensor": sensor is not None,
             "mono": mono is not None,
+            "mono_fitted_to": fitted_to,
             "coverage": {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE},
         }
     write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
@@ -148,9 +154,12 @@ def load_sensor_depth(workspace: Workspace, view: View, max_depth: float = 10.0)
 
 @dataclass(frozen=True)
 class _Scale:
+    """contradicting: stems of photos whose sensor depth is of another scale than the others' and is not used."""
+
     metres_per_unit: float | None
     method: str
     estimate: SensorScale | None = None
+    contradicting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,16 +239,24 @@ def _settle_scale(
 
     if not sensors:
         return _Scale(None, "no sensor depth")
-    estimate = sensor_scale(
-        [_keypoint_pairs(scene, view, sensors[view.stem], options) for view in scene.views if view.stem in sensors]
-    )
-    given = _poses_given(workspace)
-    if given and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
-        return _Scale(1.0, "given poses taken as metric", estimate)
+    views = [view for view in scene.views if view.stem in sensors]
+    estimate = sensor_scale([_keypoint_pairs(scene, view, sensors[view.stem], options) for view in views])
+    contradicting = tuple(views[i].stem for i in estimate.contradicting) if estimate else ()
+    if contradicting:
+        console.warn(
+            f"the sensor depth of {', '.join(contradicting)} does not fit the scene as that of the other photos does, "
+            "and is left out. Check that these depth maps belong to these photos."
+        )
+    if _poses_given(workspace) and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
+        return _Scale(1.0, "given poses taken as metric", estimate, contradicting)
     if estimate is None:
         console.warn("too few keypoints have sensor depth to find the scene's scale: going on without the sensor")
         return _Scale(None, "too few keypoints with sensor depth")
-    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate)
+    console.note(
+        f"  one scene unit is {estimate.metres_per_unit:.4g} m ± {estimate.uncertainty:.1%} "
+        f"(sensor depth at {estimate.num_keypoints} keypoints of {estimate.num_photos} photos)"
+    )
+    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate, contradicting)
 
 
 def _poses_given(workspace: Workspace) -> bool:
@@ -253,11 +270,12 @@ def _keypoint_pairs(
     import numpy as np
 
     from depthrf.depth.merging import good_keypoints
+    from depthrf.geometry.camera import containing_pixels
 
     sparse = scene.depths[view.name]
     height, width = metres.shape
     good = good_keypoints(sparse, width, height, max_relative_sigma=options.max_keypoint_sigma)
-    column, row = np.floor(sparse.xy[good]).astype(np.int64).T.reshape(2, -1)
+    row, column = containing_pixels(sparse.xy[good])
     return sparse.depth[good], sparse.sigma[good], metres[row, column].astype(np.float64)
 
 
@@ -287,18 +305,37 @@ def _sensor_prior(
 
 def _mono_prior(
     workspace: Workspace, view: View, sensor: DepthPrior | None, generator: np.random.Generator
-) -> DepthPrior | None:
-    from depthrf.depth.merging import refit_to_sensor
+) -> tuple[DepthPrior | None, str | None]:
+    """Monocular depth, and what it was fitted to last: ``sensor``, ``keypoints`` or, without any, None.
+
+    A photo whose keypoints could not place it still has its raw prediction, which the sensor can.
+    """
+    import numpy as np
+
+    from depthrf.depth.refit import refit_to_sensor
     from depthrf.geometry.camera import DepthPrior
     from depthrf.io.depth_maps import read_map
-    from depthrf.stages.align import report_path as align_report
     from depthrf.stages.align import sigma_path
 
-    path = workspace.aligned_depth / f"{view.stem}.npy"
-    if not path.is_file():
-        return None
-    mono = DepthPrior(read_map(path), read_map(sigma_path(workspace, view.stem)))
-    if sensor is None:
-        return mono
-    kind = read_json(align_report(workspace))["kind"]
-    return refit_to_sensor(mono, sensor, kind, generator)
+    raw, aligned = (folder / f"{view.stem}.npy" for folder in (workspace.mono_depth, workspace.aligned_depth))
+    mono = DepthPrior(read_map(aligned), read_map(sigma_path(workspace, view.stem))) if aligned.is_file() else None
+    if sensor is not None and (mono is not None or raw.is_file()):
+        if mono is None:
+            kind = str(read_json(workspace.mono_depth / "meta.json")["kind"])
+            prediction = read_map(raw)
+        else:
+            kind = _aligned_kind(workspace, view.stem)
+            prediction = np.where(mono.depth > 0, mono.depth, np.float32(np.nan))
+            prediction = np.reciprocal(prediction) if kind == "inverse_depth" else prediction
+        refitted = refit_to_sensor(prediction, sensor, kind=kind, focal_px=view.camera.fx, generator=generator)
+        if refitted is not None:
+            return refitted, "sensor"
+    return mono, "keypoints" if mono is not None else None
+
+
+def _aligned_kind(workspace: Workspace, stem: str) -> str:
+    """The kind of output that ``align`` settled on: for this photo, else for all."""
+    from depthrf.stages.align import report_path as align_report
+
+    report = read_json(align_report(workspace))
+    return str((report["photos"].get(stem) or {}).get("kind") or report["kind"])

@@ -9,6 +9,7 @@ import numpy as np
 from depthrf.geometry.camera import Camera, View
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import look_at
+from depthrf.io.images import write_png
 from depthrf.workspace import Workspace, create_workspace
 
 CAMERA = Camera(96, 72, 80.0, 80.0, 48.0, 36.0)
@@ -54,7 +55,7 @@ def lens_directions(lens: Lens) -> np.ndarray:
 
 
 def make_workspace(root: Path, *, unit: float = 1.0, num_points: int = 150, noise_px: float = 0.3) -> Workspace:
-    """A workspace after SfM: ``undistorted/sparse`` and ``sfm/sparse/0`` of points on the surfaces.
+    """A workspace after SfM: undistorted photos, ``undistorted/sparse`` and ``sfm/sparse/0`` of points on the surfaces.
 
     Args:
         root: A new folder.
@@ -80,6 +81,9 @@ def make_workspace(root: Path, *, unit: float = 1.0, num_points: int = 150, nois
         (folder / "cameras.txt").write_text(f"1 {camera}\n")
         (folder / "images.txt").write_text(_images(scene, observed, unit))
         (folder / "points3D.txt").write_text(_points(world, observed, unit))
+    for view in scene:
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        write_png(workspace.undistorted_images / view.name, np.kron(coarse, np.ones((12, 12, 1), np.uint8)))
     return workspace
 
 

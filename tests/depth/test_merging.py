@@ -9,7 +9,6 @@ from depthrf.depth.merging import (
     edge_sigma,
     keypoint_prior,
     merge,
-    refit_to_sensor,
     sensor_scale,
     sensor_sigma,
     to_undistorted,
@@ -57,6 +56,16 @@ def test_flying_and_out_of_range_pixels_go_and_surfaces_stay():
     assert clean[0, 0] == clean[39, 39] == clean[0, 39] == 0
 
 
+def test_cleaning_judges_by_the_neighbours_there_are():
+    """Half of the pixels missing singly: surfaces stay, a flying pixel among them goes."""
+    rng = np.random.default_rng(5)
+    depth = np.where(rng.random((60, 60)) < 0.5, np.float32(2.0), np.float32(0.0))
+    depth[20:40, 30] = 2.5
+    clean = clean_sensor_depth(depth, FOCAL, near=0.1, far=10)
+    assert (clean[depth == 2.0] > 0).mean() > 0.75
+    assert (clean[20:40, 30] > 0).mean() < 0.3
+
+
 def test_slanted_surfaces_survive_at_any_resolution():
     for focal in (40.0, 200.0, 600.0):
         camera = Camera(64, 48, focal, focal, 32, 24)
@@ -101,6 +110,21 @@ def test_undistortion_without_distortion_is_the_identity():
     np.testing.assert_array_equal(to_undistorted(values, CAMERA, lens), values)
 
 
+@pytest.mark.parametrize("divide", [1, 2])
+def test_smooth_undistortion_is_exact_on_slopes(divide):
+    """A value that is linear in the distorted photo's own pixels comes out as that function of the undistorted ones."""
+    y, x = np.mgrid[: LENS.height // divide, : LENS.width // divide].astype(np.float32)
+    slope = 0.3 * (divide * (x + 0.5)) + 0.1 * (divide * (y + 0.5))
+    at = project_through(LENS, CAMERA.directions(CAMERA.pixel_centres()))
+    undistorted = to_undistorted(slope, CAMERA, LENS, smooth=True)
+    inner = (at > divide / 2).all(-1) & (at < (LENS.width - divide / 2, LENS.height - divide / 2)).all(-1)
+    assert inner.mean() > 0.9
+    np.testing.assert_allclose(undistorted[inner], (0.3 * at[..., 0] + 0.1 * at[..., 1])[inner], atol=1e-4)
+    slope[5, 5] = np.nan
+    unknown = np.isnan(to_undistorted(slope, CAMERA, LENS, smooth=True)) & inner
+    assert 1 <= unknown.sum() <= 4 * divide**2 + 4
+
+
 @pytest.mark.parametrize(
     ("model", "params"),
     [
@@ -142,6 +166,34 @@ def test_sensor_scale_withstands_outliers():
     assert (scale.num_keypoints, scale.num_photos) == (275, 5)
     assert sensor_scale(pairs[:1], min_keypoints=100) is None
     assert sensor_scale([]) is None
+
+
+def test_uncertainty_of_the_scale_counts_photos():
+    """Each photo's keypoints share an error of 2 %: what is claimed covers it, whatever the number of keypoints."""
+    rng = np.random.default_rng(6)
+    misses = []
+    for _ in range(40):
+        pairs = []
+        for _ in range(9):
+            depth = rng.uniform(1, 4, 200)
+            pairs.append((depth, 0.01 * depth, 0.5 * depth * np.exp(rng.normal(0, 0.02) + rng.normal(0, 0.01, 200))))
+        scale = sensor_scale(pairs)
+        assert scale is not None
+        misses.append(np.log(scale.metres_per_unit / 0.5) / scale.uncertainty)
+    assert 0.5 < np.sqrt(np.mean(np.square(misses))) < 2.0
+
+
+def test_sensor_depth_of_another_scene_is_found():
+    rng = np.random.default_rng(7)
+    depths = [rng.uniform(1, 4, 50) for _ in range(6)]
+    pairs = [(d, 0.01 * d, 0.5 * d * np.exp(rng.normal(0, 0.01, 50))) for d in depths]
+    pairs[2] = (depths[2], pairs[2][1], 1.5 * pairs[2][2])
+    scale = sensor_scale(pairs)
+    assert scale is not None
+    assert scale.contradicting == (2,)
+    assert scale.metres_per_unit == pytest.approx(0.5, rel=0.01)
+    # Two photos cannot tell which of them is wrong.
+    assert sensor_scale(pairs[1:3]).contradicting == ()
 
 
 def test_weighted_median_matches_repeated_values():
@@ -210,20 +262,3 @@ def test_each_pixel_takes_what_there_is():
     for alone in ({"sensor": sensor, "mono": None}, {"sensor": None, "mono": mono}, {"sensor": None, "mono": None}):
         prior, source = merge(**alone, keypoints=keypoints)
         assert ((prior.depth > 0) == (source != Source.NONE)).all()
-
-
-@pytest.mark.parametrize("kind", ["depth", "inverse_depth"])
-def test_mono_is_fitted_again_to_the_sensor(kind):
-    rng = np.random.default_rng(4)
-    true = rng.uniform(1, 4, (60, 60)).astype(np.float32)
-    y = true if kind == "depth" else 1 / true
-    y = 1.2 * y + 0.05  # what a poor fit to keypoints left
-    mono = DepthPrior((y if kind == "depth" else 1 / y).astype(np.float32), (0.1 * true).astype(np.float32))
-    hole = np.zeros((60, 60), bool)
-    hole[:, :30] = True
-    sensor = DepthPrior(np.where(hole, 0, true), np.where(hole, 0, 0.01 * true).astype(np.float32))
-    refitted = refit_to_sensor(mono, sensor, kind, np.random.default_rng(0))
-    np.testing.assert_allclose(refitted.depth[hole], true[hole], rtol=0.01)
-    assert (refitted.sigma > 0).all()
-    unchanged = refit_to_sensor(mono, nothing((60, 60)), kind, np.random.default_rng(0))
-    np.testing.assert_array_equal(unchanged.depth, mono.depth)

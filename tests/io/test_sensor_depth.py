@@ -80,7 +80,7 @@ def test_what_is_no_depth_is_told(tmp_path: Path) -> None:
     write_exr(tmp_path / "picture.exr", {c: np.full((4, 4), i, np.float32) for i, c in enumerate("RGB")})
     told("picture.exr", "coloured picture")
     write_exr(tmp_path / "alpha.exr", {"A": np.ones((4, 4), np.float32)})
-    told("alpha.exr", "expected depth in Z, R or Y")
+    told("alpha.exr", "expected one of Z, Y and R")
     (tmp_path / "damaged.exr").write_bytes(b"nothing")
     told("damaged.exr", "no readable OpenEXR")
 

@@ -31,6 +31,7 @@ class Server:
     etag: str = '"v1"'
     status: int = 200
     cut_after: list[int] = field(default_factory=list)  # bytes sent before the connection is cut, per request
+    tells_length: bool = True
     ranges: list[str | None] = field(default_factory=list)
 
 
@@ -40,6 +41,11 @@ def server():
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/moved":
+                self.send_response(302)
+                self.send_header("Location", state.url)
+                self.end_headers()
+                return
             wanted = self.headers.get("Range")
             state.ranges.append(wanted)
             start = 0
@@ -47,7 +53,10 @@ def server():
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
             self.send_response(416 if start >= len(state.content) else 206 if start else state.status)
             body = state.content[start:] if state.status == 200 else b""
-            self.send_header("Content-Length", str(len(body)))
+            if start >= len(state.content):
+                self.send_header("Content-Range", f"bytes */{len(state.content)}")
+            if state.tells_length:
+                self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", state.etag)
             self.end_headers()
             cut = state.cut_after.pop(0) if state.cut_after else len(body)
@@ -119,11 +128,37 @@ def test_cut_download_goes_on_in_the_next_run(server, tmp_path):
     assert server.ranges[-1] == "bytes=1000300-"
 
 
+def test_a_redirected_download_goes_on_too(server, tmp_path):
+    """Zenodo, GitHub and Hugging Face all redirect to another address."""
+    server.cut_after = [1_500_000]
+    moved = entry(server.url.replace("/file.pt", "/moved"))
+    assert fetch_weights(moved, tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1500000-"]
+
+
+def test_a_server_that_does_not_tell_the_length(server, tmp_path):
+    """Only the published size or checksum can tell that the end is missing."""
+    server.tells_length = False
+    sized = entry(server.url, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert fetch_weights(sized, tmp_path / "whole").read_bytes() == CONTENT
+    server.cut_after = [1_500_000]
+    with pytest.raises(DepthrfError, match="has 1500000 bytes, expected"):
+        fetch_weights(sized, tmp_path / "cut")
+
+
 def test_a_finished_part_that_was_never_renamed(server, tmp_path):
     (tmp_path / "file.pt.part").write_bytes(CONTENT)
     (tmp_path / "file.pt.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag}))
     assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={len(CONTENT)}-", None]
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_again(server, tmp_path):
+    (tmp_path / "file.pt.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "file.pt.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag}))
+    assert fetch_weights(entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
 
 
 def test_a_part_of_another_version_is_not_continued(server, tmp_path):
@@ -177,6 +212,34 @@ def test_not_enough_room_is_told_before_the_download(server, tmp_path, monkeypat
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(DepthrfError, match="No room"):
         fetch_weights(entry(server.url), tmp_path)
+
+
+def test_commands(server, tmp_path, monkeypatch):
+    """`depthrf weights ...` end to end, with a manifest whose only file is the server's."""
+    from typer.testing import CliRunner
+
+    from depthrf.cli import app
+
+    monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "manifest", lambda: {"w": entry(server.url)})
+
+    def said(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["weights", *arguments], standalone_mode=False)
+        if result.exception:
+            raise result.exception
+        return result.stdout
+
+    assert "licence non-commercial, not here" in said("list")
+    file = tmp_path / "cache" / "file.pt"
+    assert said("path", "w").strip() == str(file)
+    with pytest.raises(DepthrfError, match="depthrf weights fetch w"):
+        said("verify", "w")
+    assert said("fetch", "w").strip() == str(file)
+    assert "the same as when first downloaded" in said("verify", "w")
+    assert "here: " in said("list")
+    file.write_bytes(b"another")
+    with pytest.raises(DepthrfError, match="refused"):
+        said("verify", "w")
 
 
 def test_unwritable_folder(server, tmp_path):

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from depthrf.depth.networks import find_network
-from depthrf.errors import DepthrfError
-from depthrf.io.images import write_png
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.io import weights
+from depthrf.io.images import read_rgb, write_png
 from depthrf.stages import align, depth
-from depthrf.workspace import read_json
-from tests.depth.scene import CAMERA, make_workspace, views
+from depthrf.workspace import _sha256_once, fingerprints, read_json
+from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, make_workspace, views
 from tests.depth.seeded import seeded_state_dict
 
 NETWORK = "depth-anything-v2-small"
@@ -20,12 +24,10 @@ NETWORK = "depth-anything-v2-small"
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path / "weights"))
-    made = make_workspace(tmp_path / "w")
-    rng = np.random.default_rng(0)
-    for view in views():
-        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        write_png(made.undistorted_images / view.name, np.kron(coarse, np.ones((12, 12, 1), np.uint8)))
-    return made
+    # Made-up weights have neither the size nor the checksum of the published ones.
+    unchecked = {name: replace(entry, size=None, sha256=None) for name, entry in weights.manifest().items()}
+    monkeypatch.setattr(weights, "manifest", lambda: unchecked)
+    return make_workspace(tmp_path / "w")
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +72,11 @@ def test_maps_resume_and_staleness(workspace, tmp_path, checkpoint, monkeypatch)
 
     original = networks.predict
 
-    def counting(network, model, photo):
-        asked.append(photo.shape)
+    def counting(network, model, photos, **arithmetic):
+        asked.append(photos.shape)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return original(network, model, photo)
+        return original(network, model, photos, **arithmetic) if len(asked) <= 5 else photos[:, 0]
 
     monkeypatch.setattr(networks, "predict", counting)
     with pytest.raises(KeyboardInterrupt):
@@ -89,13 +91,114 @@ def test_maps_resume_and_staleness(workspace, tmp_path, checkpoint, monkeypatch)
     meta = read_json(depth.meta_path(workspace))
     assert (meta["network"], meta["kind"]) == (NETWORK, "inverse_depth")
 
+    for view in views():
+        assert read_rgb(workspace.mono_depth / "overlays" / f"{view.stem}.jpg").shape[1] > 800
+
     depth.run(workspace, options)
     assert len(asked) == 5
     write_png(workspace.undistorted_images / views()[0].name, np.zeros((72, 96, 3), np.uint8))
     depth.run(workspace, options)
     assert len(asked) == 6
+    depth.run(workspace, replace(options, precision="bfloat16"))  # other maps: all are made again
+    assert len(asked) == 6 + 4
     depth.run(workspace, depth.Options(network="none"))
     assert not list(workspace.mono_depth.glob("*"))
+
+
+def test_photos_of_one_size_go_through_the_network_together(workspace, tmp_path, checkpoint, monkeypatch):
+    put_weights(tmp_path, checkpoint)
+    write_png(workspace.undistorted_images / views()[1].name, np.full((48, 96, 3), 90, np.uint8))
+    from depthrf.depth import networks
+
+    asked = []
+
+    def stub(network, model, photos, **arithmetic):
+        asked.append((tuple(photos.shape), arithmetic["tiles"]))
+        return photos[:, 0]
+
+    monkeypatch.setattr(networks, "predict", stub)
+    depth.run(workspace, depth.Options(network=NETWORK, device="cpu", batch=3, tiles=2))
+    assert asked == [((1, 3, 72, 96), 2), ((1, 3, 48, 96), 2), ((2, 3, 72, 96), 2)]
+    for view in views():
+        photo = read_rgb(workspace.undistorted_images / view.name)
+        np.testing.assert_allclose(np.load(workspace.mono_depth / f"{view.stem}.npy"), photo[..., 0] / 255, atol=1e-6)
+
+
+def test_options_without_meaning(workspace):
+    for options in (depth.Options(tiles=0), depth.Options(tiles=9), depth.Options(batch=-1)):
+        with pytest.raises(UsageError, match="found"):
+            depth.run(workspace, options)
+
+
+# Maps the user has
+
+
+def write_maps(folder, suffix: str, scale: int = 2) -> None:
+    """Inverse depth of the distorted photos, at ``1 / scale`` of their resolution."""
+    folder.mkdir()
+    directions = lens_directions(LENS)
+    for view in views():
+        values = (0.5 / depth_along(view, directions)[::scale, ::scale]).astype(np.float32)
+        if suffix == ".npy":
+            np.save(folder / f"{view.stem}.npy", values)
+        elif suffix == ".png":
+            write_png(folder / f"{view.stem}.png", np.rint(60000 * values / values.max()).astype(np.uint16))
+        else:
+            exr = pytest.importorskip("OpenEXR")
+            header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
+            exr.File(header, {"Z": values}).write(str(folder / f"{view.stem}.exr"))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".exr"])
+def test_maps_of_the_photos_as_taken_are_undistorted(workspace, tmp_path, suffix):
+    write_maps(tmp_path / "maps", suffix)
+    options = depth.Options(mono_depth=tmp_path / "maps", mono_kind="inverse-depth")
+    assert tmp_path / "maps" in depth.inputs(workspace, options)
+    summary = depth.run(workspace, options)
+    assert (summary.network, summary.num_photos, summary.num_maps) == ("precomputed", 4, 4)
+    assert read_json(depth.meta_path(workspace))["kind"] == "inverse_depth"
+    for view in views():
+        values = np.load(workspace.mono_depth / f"{view.stem}.npy")
+        assert values.shape == (CAMERA.height, CAMERA.width)
+        known = np.isfinite(values)
+        assert known.mean() > 0.95
+        product = (values * depth_map(view))[known]
+        np.testing.assert_allclose(product, np.median(product), rtol=0.03)
+    assert align.run(workspace, align.Options()).num_accepted == 4
+
+
+def test_photos_without_a_map_go_without(workspace, tmp_path, capsys):
+    write_maps(tmp_path / "maps", ".npy")
+    (tmp_path / "maps" / f"{views()[2].stem}.npy").unlink()
+    assert depth.run(workspace, depth.Options(mono_depth=tmp_path / "maps")).num_maps == 3
+    assert views()[2].name in capsys.readouterr().err
+
+
+def test_maps_that_do_not_fit(workspace, tmp_path):
+    folder = tmp_path / "maps"
+    options = depth.Options(mono_depth=folder)
+    with pytest.raises(UsageError, match="No such folder"):
+        depth.run(workspace, options)
+    folder.mkdir()
+    np.save(folder / "other.npy", np.ones((38, 50)))
+    with pytest.raises(UsageError, match=r"such as other\.npy; expected names such as photo 0\.npy"):
+        depth.run(workspace, options)
+    for values, message in (
+        (np.ones((50, 38)), "another shape"),
+        (np.ones((38, 50, 3)), "shape"),
+        (np.ones((38, 50), np.uint8), "uint8"),
+        (np.full((38, 50), np.nan), "no value"),
+    ):
+        np.save(folder / "photo 0.npy", values)
+        with pytest.raises(DepthrfError, match=message):
+            depth.run(workspace, options)
+    (folder / "photo 0.npy").write_bytes(b"nothing")
+    with pytest.raises(DepthrfError, match="damaged"):
+        depth.run(workspace, options)
+    np.save(folder / "photo 0.npy", np.ones((38, 50)))
+    write_png(folder / "photo 0.png", np.ones((38, 50), np.uint16))
+    with pytest.raises(UsageError, match="Keep one"):
+        depth.run(workspace, options)
 
 
 def test_weights_that_differ_from_their_pin_are_refused(workspace, tmp_path, checkpoint):
@@ -103,6 +206,22 @@ def test_weights_that_differ_from_their_pin_are_refused(workspace, tmp_path, che
     target.with_name(f"{target.name}.json").write_text(json.dumps({"sha256": "0" * 64}))
     with pytest.raises(DepthrfError, match="refused"):
         depth.run(workspace, depth.Options(network=NETWORK))
+
+
+def test_large_weights_are_read_once_to_be_checked(workspace, tmp_path, checkpoint, monkeypatch):
+    """They decide whether the stage is fresh and are then verified: one checksum serves both."""
+    put_weights(tmp_path, checkpoint)
+    options = depth.Options(network=NETWORK, device="cpu")
+    monkeypatch.setattr("depthrf.workspace._LARGE", checkpoint.stat().st_size)
+    monkeypatch.setattr("depthrf.depth.networks.predict", lambda network, model, photos, **_: photos[:, 0])
+    _sha256_once.cache_clear()
+    read = []
+    original = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(Path(file.name)) or original(file, kind))
+    found = fingerprints(workspace, depth.inputs(workspace, options))
+    depth.run(workspace, options)
+    assert read.count(checkpoint) == 1
+    assert read_json(depth.meta_path(workspace))["weights"] in found.values()
 
 
 def test_weights_of_another_network(workspace, tmp_path):

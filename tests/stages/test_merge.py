@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from depthrf.depth.merging import Source
 from depthrf.errors import DepthrfError
 from depthrf.geometry.camera import Camera
 from depthrf.io.depth_maps import read_prior, read_sensor_depth, write_map, write_sensor_depth
-from depthrf.io.images import write_png
+from depthrf.io.images import read_rgb, write_png
 from depthrf.io.sensor_depth import HIGH, MEDIUM
 from depthrf.io.transforms_json import intrinsics
 from depthrf.stages import align, merge
@@ -29,6 +31,10 @@ def prepare(workspace: Workspace, poses: str = "estimated") -> merge.Summary:
     write_json(workspace.record("sfm"), {"summary": {"poses": poses}})
     align.run(workspace, align.Options())
     return merge.run(workspace, merge.Options())
+
+
+def report(workspace: Workspace) -> dict[str, Any]:
+    return read_json(merge.report_path(workspace))["photos"]
 
 
 def test_keypoints_alone(tmp_path):
@@ -78,11 +84,7 @@ def test_given_poses_in_another_unit_are_rescaled(tmp_path):
 def test_composite_of_sensor_with_holes_and_mono(tmp_path, kind):
     workspace = make_workspace(tmp_path / "w")
     write_sensor(workspace, hole=True)
-    write_json(workspace.mono_depth / "meta.json", {"kind": kind, "network": "test"})
-    for view in views():
-        true = depth_map(view)
-        y = true if kind == "depth" else 1 / true
-        write_map(workspace.mono_depth / f"{view.stem}.npy", (y - 0.05) / 3)
+    write_mono(workspace, kind)
     summary = prepare(workspace)
     assert summary.num_mono == summary.num_sensor == 4
     for view in views():
@@ -94,6 +96,96 @@ def test_composite_of_sensor_with_holes_and_mono(tmp_path, kind):
         fit = read_json(align.report_path(workspace))["photos"][view.stem]
         assert fit["accepted"]
         assert fit["scale"] == pytest.approx(3, rel=0.1)
+
+
+def write_mono(workspace: Workspace, kind: str = "depth", stems: set[str] | None = None) -> None:
+    write_json(workspace.mono_depth / "meta.json", {"kind": kind, "network": "test"})
+    for view in views():
+        if stems is None or view.stem in stems:
+            true = depth_map(view)
+            y = true if kind == "depth" else 1 / true
+            write_map(workspace.mono_depth / f"{view.stem}.npy", (y - 0.05) / 3)
+
+
+def test_mono_alone(tmp_path):
+    workspace = make_workspace(tmp_path / "w")
+    write_mono(workspace)
+    summary = prepare(workspace)
+    assert (summary.num_mono, summary.num_sensor, summary.metres_per_unit) == (4, 0, None)
+    for view in views():
+        prior, source = read_prior(workspace.prior_depth / f"{view.stem}.npz")
+        assert (source == Source.MONO).mean() > 0.9
+        assert np.median(np.abs(prior.depth / depth_map(view) - 1)) < 0.03
+        assert report(workspace)[view.stem]["mono_fitted_to"] == "keypoints"
+
+
+def test_each_photo_takes_what_it_has(tmp_path):
+    workspace = make_workspace(tmp_path / "w")
+    names = [view.stem for view in views()]
+    write_sensor(workspace, hole=True)
+    write_mono(workspace, stems={names[0], names[1]})
+    for stem in names[1], names[3]:
+        (workspace.sensor_depth / f"{stem}.png").unlink()
+    prepare(workspace)
+    found = {stem: (row["sensor"], row["mono"], row["mono_fitted_to"]) for stem, row in report(workspace).items()}
+    assert found == {
+        names[0]: (True, True, "sensor"),
+        names[1]: (False, True, "keypoints"),
+        names[2]: (True, False, None),
+        names[3]: (False, False, None),
+    }
+    for i, expected in enumerate(({Source.MONO}, {Source.MONO}, {Source.SENSOR}, {Source.KEYPOINT})):
+        prior, source = read_prior(workspace.prior_depth / f"{names[i]}.npz")
+        assert expected <= set(np.unique(source))
+        known = prior.depth > 0
+        assert np.median(np.abs(prior.depth / depth_map(views()[i]) - 1)[known]) < 0.03
+
+
+def test_a_photo_that_keypoints_cannot_place_is_placed_by_the_sensor(tmp_path):
+    """Too few keypoints anywhere for ``align``, given poses for the scale: the sensor's half places the other half."""
+    workspace = make_workspace(tmp_path / "w", num_points=6)
+    write_sensor(workspace, hole=True)
+    write_mono(workspace, kind="inverse_depth")
+    summary = prepare(workspace, poses="transforms.json")
+    assert not list(workspace.aligned_depth.glob("*.npy"))
+    assert summary.num_mono == 4
+    for view in views():
+        prior, source = read_prior(workspace.prior_depth / f"{view.stem}.npz")
+        assert (source == Source.MONO).mean() > 0.3
+        assert np.median(np.abs(prior.depth / depth_map(view) - 1)[source == Source.MONO]) < 0.02
+
+
+def test_sensor_depth_of_another_place_is_left_out(tmp_path, capsys):
+    workspace = make_workspace(tmp_path / "w")
+    write_sensor(workspace)
+    stem = views()[2].stem
+    true = depth_along(views()[2], lens_directions(LENS))
+    write_sensor_depth(workspace.sensor_depth / f"{stem}.png", 2.0 * true)
+    assert prepare(workspace).metres_per_unit == pytest.approx(1.0, rel=0.02)
+    assert stem in capsys.readouterr().err
+    assert not report(workspace)[stem]["sensor"]
+    assert all(row["sensor"] for name, row in report(workspace).items() if name != stem)
+
+
+def test_the_report_tells_how_sure_the_scale_is(tmp_path):
+    workspace = make_workspace(tmp_path / "w", unit=4.0)
+    write_sensor(workspace)
+    prepare(workspace)
+    scale = read_json(merge.report_path(workspace))["scale"]["estimate"]
+    assert abs(scale["metres_per_unit"] - 0.25) < 3 * 0.25 * scale["uncertainty"]
+    assert scale["uncertainty"] < 0.01
+
+
+def test_overlays_show_each_photo(tmp_path):
+    workspace = make_workspace(tmp_path / "w")
+    write_sensor(workspace, hole=True)
+    prepare(workspace)
+    pictures = sorted((workspace.prior_depth / "overlays").iterdir())
+    assert [p.stem for p in pictures] == sorted(view.stem for view in views())
+    for picture in pictures:
+        height, width, _ = read_rgb(picture).shape
+        assert 400 < height < 1000
+        assert 800 < width < 1000
 
 
 def test_sensor_depth_of_another_shape_is_refused(tmp_path):

@@ -1,0 +1,38 @@
+"""Coloured point clouds: thinning, cleaning and PLY files, by Open3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.errors import DepthrfError
+from depthrf.workspace import atomic_path
+
+Array = NDArray[np.float64]
+
+
+def write_clean_cloud(path: Path, points: Array, colors: NDArray[np.uint8], *, spacing: float) -> int:
+    """Writes a binary PLY of the points, thinned to one a cell and without outliers; returns how many are left.
+
+    Args:
+        path: The file; its folder is made.
+        points: (N, 3).
+        colors: (N, 3) RGB.
+        spacing: Side of a cell, in the unit of the points. Points of a cell are averaged, with their colours.
+
+    Raises:
+        DepthrfError: The file cannot be written.
+    """
+    import open3d as o3d
+
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
+    cloud.colors = o3d.utility.Vector3dVector(colors / 255.0)
+    cloud = cloud.voxel_down_sample(spacing)
+    # A point whose neighbours are, in the mean, farther than usual by two standard deviations belongs to no surface.
+    cloud, _ = cloud.remove_statistical_outlier(nb_neighbors=16, std_ratio=2.0)
+    with atomic_path(path) as temporary:
+        if not o3d.io.write_point_cloud(temporary, cloud):
+            raise DepthrfError(f"Cannot write the point cloud {path}. Check that the disk has room.")
+    return len(cloud.points)
