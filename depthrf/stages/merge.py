@@ -81,9 +81,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.depth.merging import Source, leave_out, merge
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import write_prior
-    from depthrf.io.masks import read_used
     from depthrf.io.depth_pictures import draw_prior
     from depthrf.io.images import write_jpeg
+    from depthrf.io.masks import read_used
 
     scene = load_scene(workspace.undistorted_sparse)
     lenses = _read_lenses(workspace)
