@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError
+from depthrf.geometry.transforms import invert_rigid
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.epipolar_matching import add_matches, comparisons
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
@@ -110,7 +112,7 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
             path.unlink()
     shutil.rmtree(work, ignore_errors=True)
     if found.model.num_points3D() == 0:
-        raise DepthrfError(_no_points(len(names), bool(read_pairs(database))))
+        raise DepthrfError(_no_points(len(names), database, job))
     result = finish(found.model, _with_test(found.model, job), job.folders, job.test, report)
     return replace(
         result,
@@ -142,7 +144,8 @@ def _posed(database: Path, job: TriangulateJob, work: Path, report: Report) -> _
         notes.append(note)
     elif share < _DOUBTFUL_CONSISTENCY and model.num_points3D():
         warnings = _advice(model, share, database, job, work)
-    if share >= _SUSPICIOUS_CONSISTENCY and comparisons(database) <= _CHEAP_COMPARISONS:
+    # Along lines that are off, wrong matches would be found and right ones lost.
+    if model.num_points3D() and share >= _DOUBTFUL_CONSISTENCY and comparisons(database) <= _CHEAP_COMPARISONS:
         denser = job.folders.sfm / "known-lines.db"
         add_matches(model, database, denser, Trust().max_error_px, report)
         model = densify(model, denser, job.folders.images, work, Densify(), job.seed)
@@ -180,6 +183,8 @@ def _refined(
 
 def _advice(model: pycolmap.Reconstruction, share: float, database: Path, job: TriangulateJob, work: Path) -> list[str]:
     """What would make given poses agree with the photos, found by trying it."""
+    if meant := _other_axes(database, job):
+        return [f"Only {share:.0%} of the photos' matches agree with the given poses. {meant}"]
     _, by_poses, _ = _refined(model, share, database, job, work)
     if not job.refine_intrinsics:
         refined = _triangulated(database, job, work, True)
@@ -196,10 +201,7 @@ def _advice(model: pycolmap.Reconstruction, share: float, database: Path, job: T
             "were adjusted to the photos, with --refine-poses."
         ]
     if share < _SUSPICIOUS_CONSISTENCY:
-        return [
-            f"Only {share:.0%} of the photos' matches agree with the given poses. Check that they belong to these "
-            "photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
-        ]
+        return [f"Only {share:.0%} of the photos' matches agree with the given poses. {_CHECK_POSES}"]
     return []
 
 
@@ -225,13 +227,34 @@ def _agreeing_share(model: pycolmap.Reconstruction, database: Path) -> float:
     return check(placed_photos(model), pairs, Trust(min_consistency=0.0, min_points=0)).consistency
 
 
-def _no_points(num_photos: int, matched: bool) -> str:
-    if matched:
+def _no_points(num_photos: int, database: Path, job: TriangulateJob) -> str:
+    if read_pairs(database):
         return (
-            "The photos match each other, but not a single point fits the given poses. Check that the poses belong to "
-            "these photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
+            "The photos match each other, but not a single point fits the given poses. "
+            f"{_other_axes(database, job) or _CHECK_POSES}"
         )
     return f"No two of the {num_photos} photos share enough detail to triangulate points with the given poses."
+
+
+_CHECK_POSES = (
+    "Check that they belong to these photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
+)
+_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def _other_axes(database: Path, job: TriangulateJob) -> str | None:
+    """What the poses were probably meant as, if the matches agree with them when they are read so."""
+    readings: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+        "were camera-to-world with OpenCV's axes (x right, y down, z forward)": lambda pose: _FLIP @ pose,
+        "were world-to-camera with OpenCV's axes": lambda pose: invert_rigid(pose) @ _FLIP,
+        "were world-to-camera with OpenGL's axes": lambda pose: _FLIP @ invert_rigid(pose) @ _FLIP,
+    }
+    for meaning, convert in readings.items():
+        poses = {name: tuple(map(tuple, convert(np.array(pose)).tolist())) for name, pose in job.poses.items()}
+        share = _agreeing_share(_posed_model(database, replace(job, poses=poses)), database)
+        if share >= _DOUBTFUL_CONSISTENCY:
+            return f"{share:.0%} of the matches would agree if the matrices {meaning}: convert them on export."
+    return None
 
 
 def _posed_model(database: Path, job: TriangulateJob) -> pycolmap.Reconstruction:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf.errors import UsageError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import View
 from depthrf.geometry.quaternions import rotations_of
 from depthrf.geometry.transforms import invert_rigid, look_at, rigid, rotation_angle_deg
@@ -166,3 +166,23 @@ def test_one_focal_length_for_several_sizes(
     photos.photos.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UsageError, match=message):
         sfm.run(photos, options)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_poses_of_other_axes_are_recognised(photos: Workspace, tmp_path: Path, inverted: bool) -> None:
+    """A transforms.json should hold OpenGL camera-to-world; these hold OpenCV's."""
+    truth = corner.views(5)
+    given = tmp_path / "transforms.json"
+    write_transforms(given, truth, image_folder="x")
+    content = json.loads(given.read_text(encoding="utf-8"))
+    for frame, view in zip(content["frames"], truth, strict=True):
+        frame["transform_matrix"] = (view.cam_from_world if inverted else view.world_from_cam).tolist()
+    given.write_text(json.dumps(content), encoding="utf-8")
+    expected = "world-to-camera with OpenCV's axes" if inverted else "camera-to-world with OpenCV's axes"
+    try:
+        sfm.run(photos, sfm.Options(poses=given))
+    except DepthrfError as e:
+        message = str(e)
+    else:
+        (message,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["warnings"]
+    assert expected in message

@@ -44,7 +44,7 @@ def read(folder: Path) -> Capture:
     video = folder / "rgb.mp4"
     if not pictures and not video.is_file():
         raise UsageError(f"{folder} has neither rgb.mp4 nor frames in rgb/; expected a whole {KIND}.")
-    width, height = image_size(next(iter(pictures.values()))) if pictures else _video_size(video)
+    width, height = _video_size(video) if video.is_file() else image_size(next(iter(pictures.values())))
     matrix = text_matrix(folder / "camera_matrix.csv")
     if matrix.shape != (3, 3):
         raise UsageError(f"{folder / 'camera_matrix.csv'} should hold 3x3 numbers.")

@@ -148,6 +148,23 @@ def test_polycam_without_corrected_poses_says_so(sources: list[Source], tmp_path
     assert "not optimised" in capture.remarks[0]
 
 
+def test_polycam_depth_shows_what_the_uncorrected_image_shows(sources: list[Source], tmp_path: Path) -> None:
+    writers.polycam(tmp_path, sources)
+    cameras = tmp_path / "keyframes" / "cameras"
+    cameras.mkdir()
+    content = json.loads((tmp_path / _POLYCAM).read_text())
+    (cameras / "1000.json").write_text(json.dumps({**content, "fx": 83.0}))
+    capture = find_capture(tmp_path)
+    assert capture is not None
+    first, second = (s.sensor for s in capture.shots[:2])
+    assert first is not None
+    assert second is not None
+    assert first.camera is not None
+    assert first.camera.params[0] == 83.0
+    assert capture.shots[0].lens.params[0] == 81.0
+    assert second.camera is None
+
+
 def test_llff_photos_at_a_fraction_of_their_size(sources: list[Source], tmp_path: Path) -> None:
     writers.llff(tmp_path, sources)
     for path in sorted((tmp_path / "images").iterdir()):
