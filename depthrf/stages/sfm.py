@@ -53,7 +53,9 @@ class DroppedPhoto:
 
 @dataclass(frozen=True)
 class Summary:
-    """``focal_px`` is of the original photos; ``consistency`` the share of matches that agree with the model."""
+    """``focal_px`` is of the original photos; ``consistency`` the share of matches that agree with the model; ``poses``
+    tells whether they are estimated, given or refined.
+    """
 
     num_photos: int
     num_registered: int
@@ -289,6 +291,6 @@ def _finish(
         median_points_per_photo=model.median_points_per_photo,
         focal_px=model.focal_px,
         consistency=model.consistency,
-        poses="estimated" if joined is None else "given",
+        poses="estimated" if joined is None else "refined" if options.refine_poses else "given",
         features=model.features,
     )

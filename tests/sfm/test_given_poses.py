@@ -98,6 +98,7 @@ def test_disturbed_poses_are_refined_towards_the_truth(photos: Workspace, tmp_pa
     (warning,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["warnings"]
     assert "--refine-poses" in warning
     after = sfm.run(photos, sfm.Options(poses=given, refine_poses=True))
+    assert (before.poses, after.poses) == ("given", "refined")
     assert after.consistency > 0.99 > before.consistency
     assert after.num_points >= before.num_points
     views, _ = load_views(photos.transforms)
