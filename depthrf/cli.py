@@ -33,7 +33,13 @@ app.add_typer(weights_app, name="weights")
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
 
-PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)]
+PhotosArg = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of photos, or an export with poses (Polycam, Record3D, Stray Scanner, nerfstudio, COLMAP, ...).",
+        show_default=False,
+    ),
+]
 WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earlier run.", show_default=False)]
 OutputOpt = Annotated[
     Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")

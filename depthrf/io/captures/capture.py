@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,15 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.size
     except OSError as e:
         raise UsageError(f"{path} is not a readable picture ({e}).") from e
+
+
+def left_out(shots: Sequence[Shot]) -> tuple[str, ...]:
+    """A remark on pictures that lie beside the photos but have no pose; empty where there are none."""
+    used = {shot.photo for shot in shots}
+    folders = {photo.parent for photo in used}
+    spare = sorted(p.name for f in folders for p in f.iterdir() if p.suffix.lower() in PICTURES and p not in used)
+    more = ", ..." if len(spare) > 3 else ""
+    return (f"{len(spare)} photos without a pose are left out: {', '.join(spare[:3])}{more}",) if spare else ()
 
 
 def files_by_stem(folder: Path, *suffixes: str) -> dict[str, Path]:

@@ -177,6 +177,18 @@ def test_llff_photos_at_a_fraction_of_their_size(sources: list[Source], tmp_path
     assert joined.poses["p2.jpg"].camera.params == pytest.approx((40.5, 40.5, 24.0, 16.0))
 
 
+@pytest.mark.parametrize("kind", ["folder with transforms.json", "COLMAP project"])
+def test_photos_without_a_pose_are_told(kind: str, sources: list[Source], tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    WRITERS[kind](folder, sources)
+    shutil.copyfile(sources[0].photo, folder / "images" / "another.jpg")
+    capture = find_capture(folder)
+    assert capture is not None
+    assert len(capture.shots) == 4
+    assert "1 photos without a pose are left out: another.jpg" in capture.remarks[0]
+
+
 def test_a_folder_of_photos_is_no_export(sources: list[Source]) -> None:
     assert find_capture(sources[0].photo.parent) is None
     assert find_capture(sources[0].photo) is None
