@@ -85,7 +85,8 @@ def reconstruct(
     export_poses: ExportPosesOpt = None,
     max_photos: MaxPhotosOpt = None,
     refine_poses: Annotated[
-        bool | None, typer.Option(help="Adjust given poses to the photos, where that fits the photos better.")
+        str | None,
+        typer.Option(help="Adjust given poses to the photos, where that fits better: auto (a phone's), yes, no."),
     ] = None,
     refine_intrinsics: Annotated[
         bool | None, typer.Option(help="With given poses: adjust focal length and distortion to the photos.")

@@ -156,7 +156,7 @@ def _advice(model: pycolmap.Reconstruction, share: float, database: Path, job: T
     if by_poses > share + _CLEARLY_BETTER:
         return [
             f"Only {share:.0%} of the photos' matches agree with the given poses; {by_poses:.0%} would if the poses "
-            "were adjusted to the photos, with --refine-poses."
+            "were adjusted to the photos, with --refine-poses yes."
         ]
     if share < _SUSPICIOUS_CONSISTENCY:
         return [f"Only {share:.0%} of the photos' matches agree with the given poses. {_CHECK_POSES}"]

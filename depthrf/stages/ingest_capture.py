@@ -123,7 +123,7 @@ def take_poses(workspace: Workspace, photos: Sequence[Photo], capture: Capture |
         posed.append(upright(given, photo.info.orientation, photo.info.width, photo.info.height))
         if shot.test:
             test.add(name)
-    write_given_poses(workspace.given_poses, posed, test)
+    write_given_poses(workspace.given_poses, posed, test, tracked=capture.tracked)
     return len(posed)
 
 

@@ -53,6 +53,7 @@ def test_a_phones_export_gives_everything(writer: writers.Writer, sources: list[
     summary, workspace = run(tmp_path / "export")
     assert (summary.num_photos, summary.num_poses, summary.num_sensor_depth) == (4, 4, 4)
     given = read_transforms(workspace.given_poses)
+    assert json.loads(workspace.given_poses.read_text(encoding="utf-8"))["tracked"]
     assert {p.name for p in given.photos} == {f"images/{p.name}" for p in workspace.images.iterdir()}
     for posed, source in zip(given.photos, sources, strict=True):
         np.testing.assert_allclose(posed.cam_from_world, source.view.cam_from_world, atol=1e-9)

@@ -52,13 +52,17 @@ class Shot:
 
 @dataclass(frozen=True)
 class Capture:
-    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user."""
+    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user.
+
+    tracked: The poses come from a device's tracking, which drifts, rather than from the photos themselves.
+    """
 
     kind: str
     root: Path
     shots: list[Shot]
     pose_files: tuple[Path, ...]
     remarks: tuple[str, ...] = ()
+    tracked: bool = False
 
     @property
     def files(self) -> list[Path]:

@@ -55,7 +55,7 @@ def read(folder: Path) -> Capture:
             sensor = SensorFile(depths[stem], confidence=confidences.get(stem), levels=_LEVELS, camera=own)
         shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
     remarks = () if corrected else ("its poses are the phone's own, not optimised by Polycam",)
-    return Capture(KIND, folder, shots, (*cameras.values(), *originals.values()), remarks)
+    return Capture(KIND, folder, shots, (*cameras.values(), *originals.values()), remarks, tracked=True)
 
 
 def _camera(path: Path) -> tuple[Lens, Array]:

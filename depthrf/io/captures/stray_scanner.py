@@ -59,7 +59,7 @@ def read(folder: Path) -> Capture:
             shots.append(Shot(video, lens, pose, sensor, frame=row))
         elif number in pictures:
             shots.append(Shot(pictures[number], lens, pose, sensor))
-    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"))
+    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"), tracked=True)
 
 
 def _by_number(folder: Path) -> dict[int, Path]:
