@@ -85,7 +85,9 @@ def thinned(capture: Capture, most: int) -> Capture:
         return capture
     step = (len(train) - 1) / max(most - 1, 1)
     kept = {id(train[round(i * step)]) for i in range(most)}
-    return replace(capture, shots=[s for s in capture.shots if s.test or id(s) in kept])
+    shots = [s for s in capture.shots if s.test or id(s) in kept]
+    remark = f"of its {len(train)} photos {most} are used, at equal steps (--max-photos)"
+    return replace(capture, shots=shots, remarks=(*capture.remarks, remark))
 
 
 def shot_name(shot: Shot, root: Path) -> str:
