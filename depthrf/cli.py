@@ -35,7 +35,13 @@ app.add_typer(weights_app, name="weights")
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
 
-PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos, or a video.", show_default=False)]
+PhotosArg = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of photos, a video, or an export with poses (Polycam, Record3D, Stray Scanner, COLMAP, ...).",
+        show_default=False,
+    ),
+]
 FramesOpt = Annotated[int | None, typer.Option(help="Of a video, this many frames at most (default: 40).")]
 MasksOpt = Annotated[
     Path | None,
@@ -86,7 +92,8 @@ def reconstruct(
     export_poses: ExportPosesOpt = None,
     max_photos: MaxPhotosOpt = None,
     refine_poses: Annotated[
-        bool | None, typer.Option(help="Adjust given poses to the photos, where that fits the photos better.")
+        str | None,
+        typer.Option(help="Adjust given poses to the photos, where that fits better: auto (a phone's), yes, no."),
     ] = None,
     refine_intrinsics: Annotated[
         bool | None, typer.Option(help="With given poses: adjust focal length and distortion to the photos.")

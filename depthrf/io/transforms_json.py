@@ -159,13 +159,16 @@ def write_transforms(
     write_json(path, {**content, "frames": frames})
 
 
-def write_given_poses(path: Path, photos: Sequence[PosedPhoto], test: Collection[str] = ()) -> None:
+def write_given_poses(
+    path: Path, photos: Sequence[PosedPhoto], test: Collection[str] = (), *, tracked: bool = False
+) -> None:
     """Writes poses with their lens distortion; :func:`read_transforms` gives them back.
 
     Args:
         path: The file.
         photos: What to write; names are paths relative to the file's folder.
         test: Names of the photos that do not train.
+        tracked: The poses come from a device's tracking; kept as the field ``tracked``.
 
     Raises:
         UsageError: A lens model has no place in a transforms.json.
@@ -177,7 +180,7 @@ def write_given_poses(path: Path, photos: Sequence[PosedPhoto], test: Collection
     split = {}
     if test:
         split = {"train_filenames": [p.name for p in photos if p.name not in test], "test_filenames": sorted(test)}
-    write_json(path, {**split, "frames": frames})
+    write_json(path, {"tracked": tracked, **split, "frames": frames})
 
 
 # Names of COLMAP's distortion parameters, in its order.

@@ -156,7 +156,7 @@ def _handle(job: Job, report: Report) -> Result:
 
         return reconstruct(job, report)
     if isinstance(job, TriangulateJob):
-        from depthrf.sfm.triangulation import triangulate
+        from depthrf.sfm.given_poses import triangulate
 
         return triangulate(job, report)
     assert isinstance(job, RegisterJob)

@@ -54,10 +54,8 @@ def open_capture(workspace: Workspace, folder: Path, max_photos: int) -> Capture
     sure = sum(s.confidence is not None for s in sensors)
     confidence = f" ({sure} with confidence)" if sure else ""
     console.note(
-        f"found a {capture.kind}: {len(capture.shots)} photos with poses, sensor depth for {len(sensors)}{confidence}"
+        f"{capture.kind} found: {len(capture.shots)} photos with poses, sensor depth for {len(sensors)}{confidence}"
     )
-    if sum(not s.test for s in capture.shots) == max_photos:
-        console.note(f"  where it has more than {max_photos} photos, only that many at equal steps are used")
     for remark in capture.remarks:
         console.warn(f"{capture.kind}: {remark}")
     return _with_frames(workspace, capture)
@@ -112,7 +110,7 @@ def take_poses(workspace: Workspace, photos: Sequence[UsablePhoto], capture: Cap
         posed.append(upright(given, photo.info.orientation, photo.info.width, photo.info.height))
         if shot.test:
             test.add(name)
-    write_given_poses(workspace.given_poses, posed, test)
+    write_given_poses(workspace.given_poses, posed, test, tracked=capture.tracked)
     return len(posed)
 
 

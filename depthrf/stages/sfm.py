@@ -6,7 +6,6 @@ by :mod:`depthrf.sfm.worker` in a child process.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,11 @@ class Options:
         choices=("auto", "fixed", "free"),
     )
     refine_intrinsics: bool = option(False, "with given poses: adjust focal length and distortion to the photos")
-    refine_poses: bool = option(False, "with given poses: adjust them to the photos, where that fits the photos better")
+    refine_poses: str = option(
+        "auto",
+        "adjust given poses to the photos, where that fits better; auto: those that a device tracked, of exports",
+        choices=("auto", "yes", "no"),
+    )
     seed: int = option(0, "random seed; the same seed gives the same model on the same machine")
     threads: int = option(0, "CPU threads; 0 uses all", identity=False)
 
@@ -53,7 +56,9 @@ class DroppedPhoto:
 
 @dataclass(frozen=True)
 class Summary:
-    """``focal_px`` is of the original photos; ``consistency`` the share of matches that agree with the model."""
+    """``focal_px`` is of the original photos; ``consistency`` the share of matches that agree with the model; ``poses``
+    tells whether they are estimated, given or refined.
+    """
 
     num_photos: int
     num_registered: int
@@ -165,13 +170,20 @@ def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options
 
 
 def _camera_groups(photos: list[dict[str, Any]], options: Options) -> tuple[CameraGroup, ...]:
-    """One shared camera for all photos of one size and EXIF camera: few photos do not determine one each."""
+    """One shared camera for all photos of one size and EXIF camera: few photos do not determine one each.
+
+    Raises:
+        UsageError: The options for the focal length contradict each other or the photos.
+    """
+    from depthrf.sfm.focal import given_focals
     from depthrf.sfm.jobs import CameraGroup
 
+    if options.focal == "free" and (options.focal_px is not None or options.fov is not None):
+        raise UsageError("--focal free looks for the focal length itself; leave --focal-px and --fov out.")
     by_key: dict[str, list[dict[str, Any]]] = {}
     for photo in sorted(photos, key=lambda p: str(p["name"])):
         by_key.setdefault(f"{photo['width']}x{photo['height']} {photo['camera_key']}", []).append(photo)
-    given = _given_focals({(int(p["width"]), int(p["height"])) for p in photos}, options)
+    given = given_focals({(int(p["width"]), int(p["height"])) for p in photos}, options.focal_px, options.fov)
     groups = []
     for _, members in sorted(by_key.items()):
         width, height = int(members[0]["width"]), int(members[0]["height"])
@@ -179,39 +191,6 @@ def _camera_groups(photos: list[dict[str, Any]], options: Options) -> tuple[Came
         focal = given.get((width, height)) or (known[len(known) // 2] if known else None)
         groups.append(CameraGroup(tuple(str(p["name"]) for p in members), width, height, focal))
     return tuple(groups)
-
-
-def _given_focals(sizes: set[tuple[int, int]], options: Options) -> dict[tuple[int, int], float]:
-    """The user's focal length in pixels, by photo size; empty where none is given.
-
-    Raises:
-        UsageError: Both options are given, a value is not possible, or one value cannot hold for all sizes.
-    """
-    focal, fov = options.focal_px, options.fov
-    if focal is None and fov is None:
-        return {}
-    if focal is not None and fov is not None:
-        raise UsageError("Give either --focal-px or --fov, not both.")
-    if options.focal == "free":
-        raise UsageError("--focal free looks for the focal length itself; leave --focal-px and --fov out.")
-    if focal is not None:
-        if len({tuple(sorted(size)) for size in sizes}) > 1:
-            shown = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
-            raise UsageError(
-                f"--focal-px is in pixels of one photo size, but the photos are {shown}. Give --fov instead."
-            )
-        if not focal > 0:
-            raise UsageError(f"--focal-px should be a positive number of pixels; found {focal:g}.")
-        return dict.fromkeys(sizes, focal)
-    assert fov is not None
-    if not 1 < fov < 170:
-        raise UsageError(f"--fov should be the horizontal field of view in degrees, from 1 to 170; found {fov:g}.")
-    if len({w > h for w, h in sizes}) > 1:
-        raise UsageError(
-            "--fov is horizontal, which differs between the landscape and the portrait photos of this folder. Give "
-            "--focal-px instead."
-        )
-    return {(w, h): 0.5 * w / math.tan(math.radians(0.5 * fov)) for w, h in sizes}
 
 
 def _keeps_focal(groups: tuple[CameraGroup, ...], options: Options) -> bool:
@@ -227,10 +206,11 @@ def _keeps_focal(groups: tuple[CameraGroup, ...], options: Options) -> bool:
 
 
 def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options) -> TriangulateJob:
+    from depthrf.sfm.focal import given_focals
     from depthrf.sfm.jobs import CameraGroup, TriangulateJob
 
     lenses = {name: pose.camera for name, pose in joined.poses.items()}
-    focals = _given_focals({(lens.width, lens.height) for lens in lenses.values()}, options)
+    focals = given_focals({(lens.width, lens.height) for lens in lenses.values()}, options.focal_px, options.fov)
     by_lens: dict[Lens, list[str]] = {}
     for name, lens in sorted(lenses.items(), key=lambda item: item[0]):
         focal = focals.get((lens.width, lens.height))
@@ -245,8 +225,16 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
         refine_intrinsics=options.refine_intrinsics,
-        refine_poses=options.refine_poses,
+        refine_poses=_refines(workspace, joined, options),
     )
+
+
+def _refines(workspace: Workspace, joined: JoinedPoses, options: Options) -> bool:
+    """Whether given poses are adjusted. By itself only where no held-out photos would be left behind."""
+    if options.refine_poses != "auto":
+        return options.refine_poses == "yes"
+    tracked = options.poses is None and bool(read_json(workspace.given_poses).get("tracked"))
+    return tracked and not joined.test
 
 
 def _finish(
@@ -300,6 +288,6 @@ def _finish(
         median_points_per_photo=model.median_points_per_photo,
         focal_px=model.focal_px,
         consistency=model.consistency,
-        poses="estimated" if joined is None else "given",
+        poses="estimated" if joined is None else "refined" if _refines(workspace, joined, options) else "given",
         features=model.features,
     )

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf.errors import UsageError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import View
+from depthrf.geometry.lens import Lens
 from depthrf.geometry.quaternions import rotations_of
 from depthrf.geometry.transforms import invert_rigid, look_at, rigid, rotation_angle_deg
-from depthrf.io.transforms_json import load_views, write_transforms
+from depthrf.io.given_poses import PosedPhoto
+from depthrf.io.transforms_json import load_views, write_given_poses, write_transforms
 from depthrf.sfm.epipolar_matching import Keypoints, match_along_lines
 from depthrf.stages import sfm
 from depthrf.workspace import Workspace
@@ -97,7 +99,8 @@ def test_disturbed_poses_are_refined_towards_the_truth(photos: Workspace, tmp_pa
     before = sfm.run(photos, sfm.Options(poses=given))
     (warning,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["warnings"]
     assert "--refine-poses" in warning
-    after = sfm.run(photos, sfm.Options(poses=given, refine_poses=True))
+    after = sfm.run(photos, sfm.Options(poses=given, refine_poses="yes"))
+    assert (before.poses, after.poses) == ("given", "refined")
     assert after.consistency > 0.99 > before.consistency
     assert after.num_points >= before.num_points
     views, _ = load_views(photos.transforms)
@@ -116,11 +119,26 @@ def test_disturbed_poses_are_refined_towards_the_truth(photos: Workspace, tmp_pa
         assert rotation_angle_deg(refined.cam_from_world[:3, :3], start.cam_from_world[:3, :3]) < 1.5
 
 
+@pytest.mark.parametrize(("tracked", "poses"), [(True, "refined"), (False, "given")])
+def test_only_tracked_poses_of_an_export_are_refined_unasked(photos: Workspace, tracked: bool, poses: str) -> None:
+    truth = [PosedPhoto(v.name, _lens(v), v.cam_from_world) for v in disturbed(corner.views(5), 0.5, 0.01)]
+    write_given_poses(photos.given_poses, truth, tracked=tracked)
+    assert sfm.run(photos, sfm.Options()).poses == poses
+    views, _ = load_views(photos.transforms)
+    moved = max(np.abs(v.cam_from_world - t.cam_from_world).max() for v, t in zip(views, truth, strict=True))
+    assert (moved > 1e-3) == tracked
+
+
+def _lens(view: View) -> Lens:
+    camera = view.camera
+    return Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))
+
+
 def test_right_poses_stay_exact_when_refined(photos: Workspace, tmp_path: Path) -> None:
     truth = corner.views(5)
     given = tmp_path / "transforms.json"
     write_transforms(given, truth, image_folder="x")
-    sfm.run(photos, sfm.Options(poses=given, refine_poses=True))
+    sfm.run(photos, sfm.Options(poses=given, refine_poses="yes"))
     for view, true in zip(load_views(photos.transforms)[0], truth, strict=True):
         np.testing.assert_allclose(view.cam_from_world, true.cam_from_world, atol=2e-3)
 
@@ -166,3 +184,23 @@ def test_one_focal_length_for_several_sizes(
     photos.photos.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UsageError, match=message):
         sfm.run(photos, options)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_poses_of_other_axes_are_recognised(photos: Workspace, tmp_path: Path, inverted: bool) -> None:
+    """A transforms.json should hold OpenGL camera-to-world; these hold OpenCV's."""
+    truth = corner.views(5)
+    given = tmp_path / "transforms.json"
+    write_transforms(given, truth, image_folder="x")
+    content = json.loads(given.read_text(encoding="utf-8"))
+    for frame, view in zip(content["frames"], truth, strict=True):
+        frame["transform_matrix"] = (view.cam_from_world if inverted else view.world_from_cam).tolist()
+    given.write_text(json.dumps(content), encoding="utf-8")
+    expected = "world-to-camera with OpenCV's axes" if inverted else "camera-to-world with OpenCV's axes"
+    try:
+        sfm.run(photos, sfm.Options(poses=given))
+    except DepthrfError as e:
+        message = str(e)
+    else:
+        (message,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["warnings"]
+    assert expected in message

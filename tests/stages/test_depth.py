@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from depthrf.errors import DepthrfError, UsageError
 from depthrf.io import weights
 from depthrf.io.images import read_rgb, write_png
 from depthrf.stages import align, depth
-from depthrf.workspace import _sha256_once, fingerprints, read_json
+from depthrf.workspace import fingerprints, read_json
 from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, make_workspace, views
 from tests.depth.seeded import seeded_state_dict
 
@@ -212,9 +213,8 @@ def test_large_weights_are_read_once_to_be_checked(workspace, tmp_path, checkpoi
     """They decide whether the stage is fresh and are then verified: one checksum serves both."""
     put_weights(tmp_path, checkpoint)
     options = depth.Options(network=NETWORK, device="cpu")
-    monkeypatch.setattr("depthrf.workspace._LARGE", checkpoint.stat().st_size)
+    os.utime(checkpoint, (1e9, 1e9))  # only a file that has not changed for a while is remembered
     monkeypatch.setattr("depthrf.depth.networks.predict", lambda network, model, photos, **_: photos[:, 0])
-    _sha256_once.cache_clear()
     read = []
     original = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(Path(file.name)) or original(file, kind))

@@ -53,6 +53,7 @@ def test_a_phones_export_gives_everything(writer: writers.Writer, sources: list[
     summary, workspace = run(tmp_path / "export")
     assert (summary.num_photos, summary.num_poses, summary.num_sensor_depth) == (4, 4, 4)
     given = read_transforms(workspace.given_poses)
+    assert json.loads(workspace.given_poses.read_text(encoding="utf-8"))["tracked"]
     assert {p.name for p in given.photos} == {f"images/{p.name}" for p in workspace.images.iterdir()}
     for posed, source in zip(given.photos, sources, strict=True):
         np.testing.assert_allclose(posed.cam_from_world, source.view.cam_from_world, atol=1e-9)
@@ -174,3 +175,17 @@ def test_given_poses_round_trip_with_distortion(lens: Lens, tmp_path: Path) -> N
     np.testing.assert_allclose(found.photos[0].cam_from_world, pose, atol=1e-12)
     rays = np.random.default_rng(0).uniform([-0.5, -0.4, 1], [0.5, 0.4, 1], (20, 3))
     np.testing.assert_allclose(project_through(found.photos[0].camera, rays), project_through(lens, rays), atol=1e-9)
+
+
+@pytest.mark.data
+def test_real_frames_with_transforms_and_depth(evaluation_data: Path, tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "out", evaluation_data / "kitchen")
+    summary = ingest.run(workspace, ingest.Options(photos=evaluation_data / "kitchen"))
+    assert (summary.num_photos, summary.num_poses, summary.num_sensor_depth) == (30, 30, 30)
+    given = read_transforms(workspace.given_poses)
+    assert len(given.test) == 12
+    stem = next(iter(workspace.images.iterdir())).stem
+    sensor = read_sensor(workspace, stem)
+    assert sensor is not None
+    stored = np.asarray(Image.open(evaluation_data / "kitchen" / "depth" / f"{stem}.png"))
+    np.testing.assert_array_equal(np.rint(sensor.metres * 1000), stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,17 @@ class Shot:
 
 @dataclass(frozen=True)
 class Capture:
-    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user."""
+    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user.
+
+    tracked: The poses come from a device's tracking, which drifts, rather than from the photos themselves.
+    """
 
     kind: str
     root: Path
     shots: list[Shot]
     pose_files: tuple[Path, ...]
     remarks: tuple[str, ...] = ()
+    tracked: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -80,7 +85,9 @@ def thinned(capture: Capture, most: int) -> Capture:
         return capture
     step = (len(train) - 1) / max(most - 1, 1)
     kept = {id(train[round(i * step)]) for i in range(most)}
-    return replace(capture, shots=[s for s in capture.shots if s.test or id(s) in kept])
+    shots = [s for s in capture.shots if s.test or id(s) in kept]
+    remark = f"of its {len(train)} photos {most} are used, at equal steps (--max-photos)"
+    return replace(capture, shots=shots, remarks=(*capture.remarks, remark))
 
 
 def shot_name(shot: Shot, root: Path) -> str:
@@ -156,6 +163,15 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.size
     except OSError as e:
         raise UsageError(f"{path} is not a readable picture ({e}).") from e
+
+
+def left_out(shots: Sequence[Shot]) -> tuple[str, ...]:
+    """A remark on pictures that lie beside the photos but have no pose; empty where there are none."""
+    used = {shot.photo for shot in shots}
+    folders = {photo.parent for photo in used}
+    spare = sorted(p.name for f in folders for p in f.iterdir() if p.suffix.lower() in PICTURES and p not in used)
+    more = ", ..." if len(spare) > 3 else ""
+    return (f"{len(spare)} photos without a pose are left out: {', '.join(spare[:3])}{more}",) if spare else ()
 
 
 def files_by_stem(folder: Path, *suffixes: str) -> dict[str, Path]:

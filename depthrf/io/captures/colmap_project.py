@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from depthrf.io.captures.capture import Capture, Shot
+from depthrf.io.captures.capture import Capture, Shot, left_out
 from depthrf.io.colmap import is_model, read_poses
 
 KIND = "COLMAP project"
@@ -24,7 +24,8 @@ def read(folder: Path) -> Capture:
         for pose in read_poses(model).photos
         if (photo := folder / "images" / pose.name).is_file()
     ]
-    return Capture(KIND, folder, shots, tuple(p for p in model.iterdir() if p.suffix in (".bin", ".txt")))
+    files = tuple(p for p in model.iterdir() if p.suffix in (".bin", ".txt"))
+    return Capture(KIND, folder, shots, files, left_out(shots))
 
 
 def _model(folder: Path) -> Path | None:

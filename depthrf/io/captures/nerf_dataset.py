@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depthrf.errors import UsageError
-from depthrf.io.captures.capture import MILLIMETRE, Capture, SensorFile, Shot
+from depthrf.io.captures.capture import MILLIMETRE, Capture, SensorFile, Shot, left_out
 from depthrf.io.given_poses import user_json
 from depthrf.io.transforms_json import find_image, read_transforms
 
@@ -31,7 +31,7 @@ def read(folder: Path) -> Capture:
     shots = [shot for file in files for shot in _shots(file, test=file.name == _TEST)]
     if not shots:
         raise UsageError(f"None of the photos that the transforms.json in {folder} lists is there.")
-    return Capture(KIND, folder, shots, files)
+    return Capture(KIND, folder, shots, files, left_out(shots))
 
 
 def _shots(path: Path, *, test: bool) -> list[Shot]:

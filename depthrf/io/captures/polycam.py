@@ -40,6 +40,7 @@ def read(folder: Path) -> Capture:
     prefix = "corrected_" if corrected else ""
     photos = files_by_stem(frames / f"{prefix}images", *PICTURES)
     cameras = files_by_stem(frames / f"{prefix}cameras", ".json")
+    originals = files_by_stem(frames / "cameras", ".json")
     depths = files_by_stem(frames / "depth", ".png")
     confidences = files_by_stem(frames / "confidence", ".png")
     shots = []
@@ -47,10 +48,14 @@ def read(folder: Path) -> Capture:
         if stem not in cameras:
             continue
         lens, cam_from_world = _camera(cameras[stem])
-        sensor = SensorFile(depths[stem], confidence=confidences.get(stem), levels=_LEVELS) if stem in depths else None
+        sensor = None
+        if stem in depths:
+            # Depth shows what the phone's own image shows, not the corrected one.
+            own = _camera(originals[stem])[0] if corrected and stem in originals else None
+            sensor = SensorFile(depths[stem], confidence=confidences.get(stem), levels=_LEVELS, camera=own)
         shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
     remarks = () if corrected else ("its poses are the phone's own, not optimised by Polycam",)
-    return Capture(KIND, folder, shots, tuple(cameras.values()), remarks)
+    return Capture(KIND, folder, shots, (*cameras.values(), *originals.values()), remarks, tracked=True)
 
 
 def _camera(path: Path) -> tuple[Lens, Array]:

@@ -61,7 +61,7 @@ def read(folder: Path) -> Capture:
         lens = checked_lens(_lens(metadata, number, str(path)), str(path))
         shots.append(Shot(photos[stem], lens, cam_from_world_of_opengl(world_from_glcam), sensor))
     remarks = ("the depth of .r3d files is not read (LZFSE); export as EXR + RGB to use it",) if raw else ()
-    return Capture(KIND, folder, shots, (path,), remarks)
+    return Capture(KIND, folder, shots, (path,), remarks, tracked=True)
 
 
 def _base(folder: Path) -> Path | None:

@@ -42,7 +42,7 @@ def find_capture(folder: Path) -> Capture | None:
         return None
     capture: Capture = reader.read(folder)
     if not capture.shots:
-        raise UsageError(f"{folder} looks like a {capture.kind}, but holds no photo with a pose.")
+        raise UsageError(f"{folder} looks like {capture.kind}, but holds no photo with a pose.")
     return capture
 
 

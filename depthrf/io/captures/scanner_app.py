@@ -37,7 +37,7 @@ def read(folder: Path) -> Capture:
         matrix = numbers(frame.get("intrinsics"), (3, 3), f"{where}: intrinsics")
         lens = checked_lens(pinhole(matrix, *image_size(photo)), where)
         shots.append(Shot(photo, lens, cam_from_world_of_opengl(pose), _sensor(folder, match[1])))
-    return Capture(KIND, folder, shots, tuple(shot.photo.with_suffix(".json") for shot in shots))
+    return Capture(KIND, folder, shots, tuple(shot.photo.with_suffix(".json") for shot in shots), tracked=True)
 
 
 def _sensor(folder: Path, number: str) -> SensorFile | None:

@@ -56,7 +56,7 @@ def read(folder: Path) -> Capture:
         shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
     remarks = (f"{lost} frames without tracking are left out",) if lost else ()
     files = (color, *poses.values(), *([depth_intrinsics] if depth_intrinsics else []))
-    return Capture(KIND, folder, shots, files, remarks)
+    return Capture(KIND, folder, shots, files, remarks, tracked=True)
 
 
 def _sensor(path: Path, intrinsics: Path | None) -> SensorFile:

@@ -44,7 +44,7 @@ def read(folder: Path) -> Capture:
     video = folder / "rgb.mp4"
     if not pictures and not video.is_file():
         raise UsageError(f"{folder} has neither rgb.mp4 nor frames in rgb/; expected a whole {KIND}.")
-    width, height = image_size(next(iter(pictures.values()))) if pictures else _video_size(video)
+    width, height = _video_size(video) if video.is_file() else image_size(next(iter(pictures.values())))
     matrix = text_matrix(folder / "camera_matrix.csv")
     if matrix.shape != (3, 3):
         raise UsageError(f"{folder / 'camera_matrix.csv'} should hold 3x3 numbers.")
@@ -59,7 +59,7 @@ def read(folder: Path) -> Capture:
             shots.append(Shot(video, lens, pose, sensor, frame=row))
         elif number in pictures:
             shots.append(Shot(pictures[number], lens, pose, sensor))
-    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"))
+    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"), tracked=True)
 
 
 def _by_number(folder: Path) -> dict[int, Path]:

@@ -105,6 +105,8 @@ def test_an_export_is_thinned_at_equal_steps(sources: list[Source], tmp_path: Pa
     capture = find_capture(tmp_path)
     assert capture is not None
     kept = thinned(capture, 4).shots
+    assert "of its 19 photos 4 are used" in thinned(capture, 4).remarks[-1]
+    assert thinned(capture, 19) is capture
     train = [s for s in capture.shots if not s.test]
     assert [s.test for s in kept] == [False] * 4 + [True]
     assert [train.index(s) for s in kept[:4]] == [0, 6, 12, 18]
@@ -148,6 +150,23 @@ def test_polycam_without_corrected_poses_says_so(sources: list[Source], tmp_path
     assert "not optimised" in capture.remarks[0]
 
 
+def test_polycam_depth_shows_what_the_uncorrected_image_shows(sources: list[Source], tmp_path: Path) -> None:
+    writers.polycam(tmp_path, sources)
+    cameras = tmp_path / "keyframes" / "cameras"
+    cameras.mkdir()
+    content = json.loads((tmp_path / _POLYCAM).read_text())
+    (cameras / "1000.json").write_text(json.dumps({**content, "fx": 83.0}))
+    capture = find_capture(tmp_path)
+    assert capture is not None
+    first, second = (s.sensor for s in capture.shots[:2])
+    assert first is not None
+    assert second is not None
+    assert first.camera is not None
+    assert first.camera.params[0] == 83.0
+    assert capture.shots[0].lens.params[0] == 81.0
+    assert second.camera is None
+
+
 def test_llff_photos_at_a_fraction_of_their_size(sources: list[Source], tmp_path: Path) -> None:
     writers.llff(tmp_path, sources)
     for path in sorted((tmp_path / "images").iterdir()):
@@ -158,6 +177,18 @@ def test_llff_photos_at_a_fraction_of_their_size(sources: list[Source], tmp_path
     sizes = {f"p{i}.jpg": (48, 32) for i in range(4)}
     joined = join_poses(given, sizes, {}, tmp_path)
     assert joined.poses["p2.jpg"].camera.params == pytest.approx((40.5, 40.5, 24.0, 16.0))
+
+
+@pytest.mark.parametrize("kind", ["folder with transforms.json", "COLMAP project"])
+def test_photos_without_a_pose_are_told(kind: str, sources: list[Source], tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    WRITERS[kind](folder, sources)
+    shutil.copyfile(sources[0].photo, folder / "images" / "another.jpg")
+    capture = find_capture(folder)
+    assert capture is not None
+    assert len(capture.shots) == 4
+    assert "1 photos without a pose are left out: another.jpg" in capture.remarks[0]
 
 
 def test_a_folder_of_photos_is_no_export(sources: list[Source]) -> None:
