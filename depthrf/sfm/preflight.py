@@ -20,7 +20,7 @@ GREEN, AMBER, RED = "green", "amber", "red"
 _WEAK_LINK = 30  # matches; the sfm stage sometimes needs more than one attempt below
 _FEW_PHOTOS = 5
 _SAME_VIEW = 0.004  # median shift of matches, share of the longer side
-_BLURRED_PX, _BLURRED_FACTOR = 1.8, 1.6  # of the small copy; of the set's median
+_BLURRED_PX, _BLURRED_FACTOR = 1.8, 2.0  # of the small copy; of the set's median
 _UNUSABLE_SHARE = 0.5  # of the pixels too dark or too bright
 _EXPOSURE_STOPS = 1.3
 
