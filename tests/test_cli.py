@@ -40,7 +40,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "demo", "sfm", "depth", "align", "merge", "train", "render", "evaluate"]
+    "command", ["reconstruct", "demo", "check", "sfm", "depth", "align", "merge", "train", "render", "evaluate"]
 )
 def test_every_command_has_help(command: str) -> None:
     done = depthrf(command, "--help")
