@@ -21,6 +21,8 @@ from depthrf.nerf.options import OptimiserOptions
 from depthrf.stages import evaluate, ingest, merge, sfm, train
 from depthrf.workspace import Workspace, create_workspace, read_json
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("ingest", "sfm", "depth", "align", "merge")
 LEFT_OUT = (slice(60, 180), slice(90, 200))
 
