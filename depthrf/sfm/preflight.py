@@ -187,11 +187,12 @@ def _remarks(photos: Sequence[Seen], duplicates: Sequence[tuple[str, str]]) -> d
 
 def _count_findings(names: Sequence[str], duplicates: Sequence[tuple[str, str]]) -> list[Finding]:
     num_views = len(names) - len({second for _, second in duplicates})
+    found = f"Only {num_views} {'photos' if num_views == len(names) else 'different views'}."
     if num_views < diagnose.MIN_PHOTOS:
-        what = diagnose.too_few(num_views) if num_views == len(names) else f"Only {num_views} different views."
+        what = diagnose.too_few(num_views) if num_views == len(names) else found
         return [Finding(RED, what, "Walk around the scene and take 10 or more photos, a small step apart.")]
     if num_views < _FEW_PHOTOS:
-        return [Finding(AMBER, f"Only {num_views} photos.", "Take some more: 10 are much better.")]
+        return [Finding(AMBER, found, "Take some more: 10 are much better.")]
     return []
 
 
