@@ -24,6 +24,8 @@ _BLURRED_PX, _BLURRED_FACTOR = 1.8, 2.0  # of the small copy; of the set's media
 _UNUSABLE_SHARE = 0.5  # of the pixels too dark or too bright
 _EXPOSURE_STOPS = 1.3
 
+_OVERLAP_ADVICE = "Neighbouring photos should show at least half of the same scene, in focus and with visible texture."
+
 Pairs = Mapping[tuple[str, str], QuickPair]
 
 
@@ -202,7 +204,7 @@ def _graph_findings(
     if len(names) < 2:
         return []
     if not links:
-        return [Finding(RED, "No two photos share enough detail.", diagnose.OVERLAP_ADVICE, tuple(names))]
+        return [Finding(RED, "No two photos share enough detail.", _OVERLAP_ADVICE, tuple(names))]
     moved = [link for link in links if (link.first, link.second) not in duplicates]
     turned = [link for link in moved if pairs[link.first, link.second].turned]
     if moved and len(turned) == len(moved):
