@@ -191,12 +191,14 @@ def demo(
 def check(
     photos: PhotosArg,
     report: Annotated[Path | None, typer.Option("--json", help="Also write everything found to this file.")] = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
 ) -> None:
     """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
     from depthrf.stages import check
 
     _check_source(photos)
-    checked = check.run(photos)
+    checked = check.run(photos, **_given({"masks": masks, "frames": frames}))
     if report is not None:
         _writable(lambda: check.write_json_report(report, checked), report)
     found = checked.report

@@ -40,7 +40,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "demo", "sfm", "depth", "align", "merge", "train", "render", "evaluate", "doctor"]
+    "command",
+    ["reconstruct", "demo", "check", "sfm", "depth", "align", "merge", "train", "render", "evaluate", "doctor"],
 )
 def test_every_command_has_help(command: str) -> None:
     done = depthrf(command, "--help")

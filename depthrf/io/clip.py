@@ -42,8 +42,11 @@ def take_frames(clip: Path, folder: Path, count: int) -> tuple[list[UsablePhoto]
         The frames, and how many the video has.
 
     Raises:
-        DepthrfError: It cannot be decoded, or shows too few different views.
+        UsageError: ``count`` is too small.
+        DepthrfError: The video cannot be decoded, or shows too few different views.
     """
+    if count < MIN_PHOTOS:
+        raise UsageError(f"{count} frames are too few; at least {MIN_PHOTOS} are needed (40 is the default).")
     travelled, sharp = _measure(clip)
     chosen = choose_frames(travelled, sharp, count)
     way = float(travelled.max())

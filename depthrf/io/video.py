@@ -133,8 +133,9 @@ def _decode(path: Path, filters: str, codec: str, pixels: str) -> Iterator[NDArr
             _stop(process)
             process.stdout.close()
         if not count:
+            reason = (_lines(log) or ["no frames"])[0].rpartition("] ")[2].rstrip(".")  # what follows is its echo
             raise DepthrfError(
-                f"{path} holds no video that can be decoded ({_last_words(log) or 'no frames'}). "
+                f"{path} holds no video that can be decoded ({reason}). "
                 "Convert it to an H.264 MP4, or save some of its frames as photos."
             )
 
@@ -201,6 +202,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(log: IO[bytes]) -> str:
+    return "; ".join(_lines(log)[-4:]).rstrip(".")
+
+
+def _lines(log: IO[bytes]) -> list[str]:
     log.seek(0)
-    lines = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    return "; ".join(lines[-4:]).rstrip(".")
+    return [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]

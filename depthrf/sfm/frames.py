@@ -21,7 +21,7 @@ _POINTS = 300
 _MIN_TRACKED = 12
 _LOST_SHARE = 0.3
 _LOST_WAY = 0.1  # what a jump too far to be followed counts as
-_WINDOW = 0.3  # of the spacing, to either side
+_WINDOW = 0.5  # of the spacing, to either side
 _TOO_CLOSE = 0.35  # of the spacing: two windows can hold the same view where the picture jumps or stands still
 
 
@@ -70,7 +70,10 @@ def sharpness(grey: Grey) -> float:
 
 
 def choose_frames(travelled: Array, sharp: Array, count: int) -> list[int]:
-    """Indices of the frames to use, in order: the sharpest around positions at equal steps of the way.
+    """Indices of the frames to use, in order: sharp ones near positions at equal steps of the way.
+
+    Blur costs a frame most of its sharpness, so halving it towards the ends of a position's window keeps the steps
+    even without ever preferring a blurred frame.
 
     Args:
         travelled: (N,) the way up to each frame, in longer sides of the picture.
@@ -79,13 +82,12 @@ def choose_frames(travelled: Array, sharp: Array, count: int) -> list[int]:
     """
     way = np.maximum.accumulate(travelled)
     number = min(count, 1 + int(way[-1] / MIN_STEP + 1e-9))
-    spacing = way[-1] / max(1, number - 1)
+    spacing = max(way[-1] / max(1, number - 1), 1e-9)
     chosen: list[int] = []
     for position in np.linspace(0.0, way[-1], number):
-        window = np.flatnonzero(np.abs(way - position) <= _WINDOW * spacing)
-        if len(window) == 0:
-            window = np.flatnonzero(np.abs(way - position) == np.abs(way - position).min())
-        best = int(window[sharp[window].argmax()])
+        away = np.abs(way - position)
+        window = np.flatnonzero(away <= max(_WINDOW * spacing, away.min()))
+        best = int(window[(sharp[window] * np.maximum(1.0 - away[window] / spacing, 0.1)).argmax()])
         if chosen and way[best] - way[chosen[-1]] < _TOO_CLOSE * spacing:
             best = max(best, chosen.pop(), key=lambda index: sharp[index])
         chosen.append(best)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 _FINE, _COARSE = 0.6, 2.0  # standard deviations in pixels of the two extra blurs
 _DIRECTIONS = 6
 _EDGE_SHARE = 0.06  # of the pixels, the strongest edges, are measured
-_MIN_EDGES = 60  # of one direction
+_RIDGE = 0.97  # of the gradient around it
+_MIN_EDGES = 30  # of one direction
 _SHARP_QUANTILE = 0.75  # a photo is as sharp as its sharper edges: the background may be out of focus
 _MIN_CONTRAST = 2.0  # grey levels per pixel; weaker edges are noise
 _DARK, _BRIGHT = 8, 250  # grey levels at and beyond which nothing can be told apart
@@ -55,7 +56,8 @@ def blur_px(grey: NDArray[np.uint8]) -> float:
     fine, _, _ = _gradient(grey, _FINE)
     coarse, gx, gy = _gradient(grey, _COARSE)
     threshold = max(float(np.quantile(coarse, 1.0 - _EDGE_SHARE)), _MIN_CONTRAST)
-    edge = coarse >= threshold
+    ridge = coarse >= _RIDGE * cv2.dilate(coarse, np.ones((3, 3), np.uint8))  # beside an edge the ratio is lower
+    edge = (coarse >= threshold) & ridge
     ratio2 = np.square(fine[edge] / coarse[edge])
     # ratio^2 = (sigma^2 + coarse^2) / (sigma^2 + fine^2); at most (coarse / fine)^2, at least 1
     variance = (_COARSE**2 - ratio2 * _FINE**2) / np.maximum(ratio2 - 1.0, 1e-3)

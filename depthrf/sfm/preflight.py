@@ -20,9 +20,11 @@ GREEN, AMBER, RED = "green", "amber", "red"
 _WEAK_LINK = 30  # matches; the sfm stage sometimes needs more than one attempt below
 _FEW_PHOTOS = 5
 _SAME_VIEW = 0.004  # median shift of matches, share of the longer side
-_BLURRED_PX, _BLURRED_FACTOR = 1.8, 1.6  # of the small copy; of the set's median
+_BLURRED_PX, _BLURRED_FACTOR = 1.8, 2.0  # of the small copy; of the set's median
 _UNUSABLE_SHARE = 0.5  # of the pixels too dark or too bright
 _EXPOSURE_STOPS = 1.3
+
+_OVERLAP_ADVICE = "Neighbouring photos should show at least half of the same scene, in focus and with visible texture."
 
 Pairs = Mapping[tuple[str, str], QuickPair]
 
@@ -187,11 +189,12 @@ def _remarks(photos: Sequence[Seen], duplicates: Sequence[tuple[str, str]]) -> d
 
 def _count_findings(names: Sequence[str], duplicates: Sequence[tuple[str, str]]) -> list[Finding]:
     num_views = len(names) - len({second for _, second in duplicates})
+    found = f"Only {num_views} {'photos' if num_views == len(names) else 'different views'}."
     if num_views < diagnose.MIN_PHOTOS:
-        what = diagnose.too_few(num_views) if num_views == len(names) else f"Only {num_views} different views."
+        what = diagnose.too_few(num_views) if num_views == len(names) else found
         return [Finding(RED, what, "Walk around the scene and take 10 or more photos, a small step apart.")]
     if num_views < _FEW_PHOTOS:
-        return [Finding(AMBER, f"Only {num_views} photos.", "Take some more: 10 are much better.")]
+        return [Finding(AMBER, found, "Take some more: 10 are much better.")]
     return []
 
 
@@ -201,7 +204,7 @@ def _graph_findings(
     if len(names) < 2:
         return []
     if not links:
-        return [Finding(RED, "No two photos share enough detail.", diagnose.OVERLAP_ADVICE, tuple(names))]
+        return [Finding(RED, "No two photos share enough detail.", _OVERLAP_ADVICE, tuple(names))]
     moved = [link for link in links if (link.first, link.second) not in duplicates]
     turned = [link for link in moved if pairs[link.first, link.second].turned]
     if moved and len(turned) == len(moved):

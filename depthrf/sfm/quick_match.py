@@ -89,7 +89,7 @@ def match_pair(first: Keypoints, second: Keypoints) -> QuickPair:
     homography, on_plane = cv2.findHomography(x, y, cv2.USAC_MAGSAC, 1.5 * _MAX_ERROR_PX, maxIters=2000)
     num_flat = 0 if homography is None else int(on_plane.sum())
     fundamental, inlier = _epipolar_geometry(x, y)
-    flat = num_flat >= MIN_MATCHES and num_flat >= _FLAT_SHARE * inlier.sum()
+    flat = num_flat >= max(MIN_MATCHES, _FLAT_SHARE * int(inlier.sum()))
     if flat:
         fundamental, inlier = None, on_plane.ravel() > 0
     count = int(inlier.sum())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf import console
+from depthrf.stages.ingest import Options
 from depthrf.workspace import write_json
 
 if TYPE_CHECKING:
@@ -33,16 +34,19 @@ class Checked:
     seconds: float
 
 
-def run(source: Path) -> Checked:
+def run(source: Path, masks: Path | None = None, frames: int = Options().frames) -> Checked:
     """Looks at the photos of a folder, or at the frames that would be taken of a video, and prints what it finds.
 
+    Args:
+        source: The folder or video.
+        masks, frames: As :class:`depthrf.stages.ingest.Options` has them.
+
     Raises:
-        UsageError: It does not exist or is of another kind.
+        UsageError: Photos or masks do not exist or are of another kind.
         DepthrfError: A video cannot be decoded, or a mask does not fit its photo.
     """
     from depthrf.io.clip import check_source, take_frames
     from depthrf.io.photo_folder import examine_photos, list_files
-    from depthrf.stages.ingest import Options
 
     start = time.monotonic()
     check_source(source)
@@ -51,19 +55,19 @@ def run(source: Path) -> Checked:
         if source.is_dir():
             good, rejected = examine_photos(list_files(source, "photo folder"))
         else:
-            good, _ = take_frames(source, Path(scratch), Options().frames)
-        report = _check(source, good)
+            good, _ = take_frames(source, Path(scratch), frames)
+        report = _check(source, good, masks)
     return Checked(report, tuple(rejected), round(time.monotonic() - start, 1))
 
 
-def _check(source: Path, good: list[UsablePhoto]) -> Report:
+def _check(source: Path, good: list[UsablePhoto], given_masks: Path | None) -> Report:
     import cv2
 
     from depthrf.io.masks import find_masks
     from depthrf.io.photo_folder import in_threads
     from depthrf.sfm.preflight import judge
 
-    masks = find_masks(source, [p.path.name for p in good], None)
+    masks = find_masks(source, [p.path.name for p in good], given_masks)
     count = _KEYPOINTS if len(good) <= _MANY_PHOTOS else _KEYPOINTS_OF_MANY
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the photos are the parallel work

@@ -1,0 +1,83 @@
+"""depthrf check on real files: verdict, exit code, JSON, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthrf.stages import check
+from tests.sfm import corner
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    corner.write_photos(tmp_path / "photos", corner.views(6))
+    return tmp_path / "photos"
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from depthrf.cli import main; main()", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def test_good_photos(photos: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run(photos, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("green: ")
+    assert all(p.name in done.stderr for p in photos.iterdir())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_json_for_scripts(photos: Path, tmp_path: Path) -> None:
+    (photos / "notes.txt").write_text("hello")
+    name = sorted(p.name for p in photos.iterdir() if p.suffix == ".png")[2]
+    image = cv2.imread(str(photos / name))
+    cv2.imwrite(str(photos / name), (image * 0.1).astype(np.uint8))
+    done = run(photos, "--json", tmp_path / "out" / "report.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "amber"
+    assert f"amber: {report['summary']} {report['advice']}" == done.stdout.strip()
+    assert name in report["advice"]
+    assert [r["name"] for r in report["rejected"]] == ["notes.txt"]
+    assert len(report["photos"]) == 6
+    assert {"first", "second", "num_matches"} <= set(report["links"][0])
+
+
+def test_bad_photos_exit_with_1(photos: Path, tmp_path: Path) -> None:
+    for seed, path in enumerate(sorted(photos.iterdir())):
+        corner.write_photos(photos, [v for v in corner.views(6) if v.name == path.name], seed=seed + 1)
+    done = run(photos, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("red: No two photos share enough detail.")
+    (tmp_path / "empty").mkdir()
+    done = run(tmp_path / "empty", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "at least 3" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert run(tmp_path / "nowhere", cwd=tmp_path).returncode == 2
+
+
+def test_masked_detail_links_nothing(photos: Path) -> None:
+    assert check.run(photos).report.verdict == "green"
+    for path in list(photos.iterdir()):
+        (photos / "masks").mkdir(exist_ok=True)
+        cv2.imwrite(str(photos / "masks" / f"{path.stem}.png"), np.zeros((90, 120), np.uint8))
+    report = check.run(photos).report
+    assert report.verdict == "red"
+    assert not report.links
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_photos(evaluation_data: Path, tmp_path: Path) -> None:
+    for path in sorted((evaluation_data / "fox" / "images").iterdir())[::8]:
+        (tmp_path / path.name).symlink_to(path)
+    assert check.run(tmp_path).report.verdict == "green"
