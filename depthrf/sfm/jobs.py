@@ -10,6 +10,8 @@ from typing import Protocol
 
 from depthrf.geometry.camera import SparseDepths, View
 from depthrf.geometry.lens import Lens
+from depthrf.sfm.diagnose import Dropped
+from depthrf.sfm.selfcheck import Figures
 
 Progress = Callable[[str, int, int], None]
 """Called as (what is being done, how many are done, of how many)."""
@@ -84,14 +86,6 @@ class TriangulateJob:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A photo that is not in the model, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class MapperRun:
     """The figures of one mapper run, for the ledger. ``focal`` tells whether the focal length was free or fixed."""
 
@@ -113,7 +107,8 @@ class MapperRun:
 class Model:
     """Result of :class:`ReconstructJob` and :class:`TriangulateJob`; the files lie in the job's folders.
 
-    views: Undistorted views, test ones included. consistency: The self-check's total share.
+    views: Undistorted views, test ones included. consistency: The self-check's total share. photos: What it found of
+    each photo.
     """
 
     views: list[View]
@@ -127,6 +122,7 @@ class Model:
     mean_reprojection_error_px: float
     median_points_per_photo: float
     focal_px: float
+    photos: dict[str, Figures] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 

@@ -20,8 +20,9 @@ from PIL import Image
 from depthrf.geometry.camera import Camera, SparseDepths, View
 from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
 from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.diagnose import Dropped
 from depthrf.sfm.features import extraction_options, matching_options, read_keypoints, read_pairs
-from depthrf.sfm.jobs import Dropped, RegisterJob, Registration, Report
+from depthrf.sfm.jobs import RegisterJob, Registration, Report
 from depthrf.sfm.models import camera_of, lens_of, placed_images, pose_of
 from depthrf.sfm.recipes import features_named
 

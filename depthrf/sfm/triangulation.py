@@ -13,7 +13,7 @@ from depthrf.errors import DepthrfError
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
 from depthrf.sfm.jobs import CameraGroup, Model, Report, TriangulateJob
-from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
+from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, posed_model, ray_pairs
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
 from depthrf.sfm.selfcheck import agreement
@@ -113,7 +113,7 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
 
 def _triangulated(database: Path, job: TriangulateJob, work: Path, refine_intrinsics: bool) -> pycolmap.Reconstruction:
     return densify(
-        _posed_model(database, job),
+        posed_model(database, {name: np.array(pose, dtype=np.float64) for name, pose in job.poses.items()}),
         database,
         job.folders.images,
         work,
@@ -155,21 +155,6 @@ def _no_points(num_photos: int, matched: bool) -> str:
             "these photos, their axes (OpenGL: x right, y up, z backward) and the intrinsics."
         )
     return f"No two of the {num_photos} photos share enough detail to triangulate points with the given poses."
-
-
-def _posed_model(database: Path, job: TriangulateJob) -> pycolmap.Reconstruction:
-    """The database's photos with the given poses, no points."""
-    model = pycolmap.Reconstruction()
-    with pycolmap.Database.open(database) as opened:
-        for camera in opened.read_all_cameras():
-            model.add_camera_with_trivial_rig(camera)
-        for image in sorted(opened.read_all_images(), key=lambda i: i.image_id):
-            keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
-            posed = pycolmap.Image(
-                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
-            )
-            model.add_image_with_trivial_frame(posed, _rigid3d(job, image.name))
-    return model
 
 
 def _rigid3d(job: TriangulateJob, name: str) -> pycolmap.Rigid3d:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from depthrf import console
 from depthrf.errors import DepthrfError
 from depthrf.options import option
-from depthrf.workspace import Workspace, fingerprint, read_json, write_json
+from depthrf.workspace import Workspace, fingerprint, read_json
 
 if TYPE_CHECKING:
     from depthrf.geometry.lens import Lens
     from depthrf.io.poses import JoinedPoses
+    from depthrf.sfm.diagnose import Dropped
     from depthrf.sfm.jobs import CameraGroup, Folders, Model, ReconstructJob, TriangulateJob
 
 REQUIRES = ("ingest",)
@@ -189,6 +190,8 @@ def _finish(
 ) -> Summary:
     """Writes the ledger and transforms.json, tells what was left out."""
     from depthrf.io.transforms_json import write_transforms
+    from depthrf.sfm.diagnose import Dropped
+    from depthrf.sfm.ledger import write_ledger
 
     write_transforms(
         workspace.transforms,
@@ -197,34 +200,28 @@ def _finish(
         test_names=model.test,
         point_cloud=workspace.relative(workspace.sparse_point_cloud),
     )
-    dropped = [DroppedPhoto(d.name, d.reason) for d in model.dropped]
+    left_out = list(model.dropped)
     if joined is not None:
         where = str(options.poses)
-        dropped += [DroppedPhoto(name, f"{where} has no pose for it") for name in joined.missing]
-        dropped += [DroppedPhoto(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
-    for warning in model.warnings:
-        console.warn(warning)
-    if dropped:
-        console.warn(f"Placed {len(model.views)} of {len(photos)} photos. Left out:")
-        for photo in dropped:
-            console.warn(f"  {photo.name}: {photo.reason}")
-    write_json(
-        workspace.sfm / "ledger.json",
-        {
-            "database": model.database,
-            "features": model.features,
-            "max_image_size": options.max_image_size,
-            "runs": model.runs,
-            "dropped": dropped,
-            "warnings": model.warnings,
-        },
+        left_out += [Dropped(name, f"{where} has no pose for it") for name in joined.missing]
+        left_out += [Dropped(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
+    _tell(model.warnings, left_out, len(model.views), len(photos))
+    write_ledger(
+        workspace.sfm,
+        runs=model.runs,
+        dropped=left_out,
+        photos=model.photos,
+        warnings=model.warnings,
+        database=model.database,
+        features=model.features,
+        max_image_size=options.max_image_size,
     )
     return Summary(
         num_photos=len(photos),
         num_registered=len(model.views),
         num_test=len(model.test),
         mean_reprojection_error_px=model.mean_reprojection_error_px,
-        dropped=dropped,
+        dropped=[DroppedPhoto(d.name, d.reason) for d in left_out],
         num_points=model.num_points,
         median_points_per_photo=model.median_points_per_photo,
         focal_px=model.focal_px,
@@ -232,3 +229,16 @@ def _finish(
         poses="estimated" if joined is None else "given",
         features=model.features,
     )
+
+
+def _tell(warnings: list[str], left_out: list[Dropped], num_placed: int, num_photos: int) -> None:
+    for warning in warnings:
+        console.warn(warning)
+    if not left_out:
+        return
+    console.warn(f"Placed {num_placed} of {num_photos} photos. Left out:")
+    for photo in left_out:
+        console.warn(f"  {photo.name}: {photo.reason}")
+    wanted = sorted({" and ".join(photo.between) for photo in left_out if photo.between})
+    if wanted:
+        console.warn(f"New photos would help between {'; '.join(wanted)}.")

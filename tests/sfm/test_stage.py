@@ -187,5 +187,5 @@ def test_a_photo_of_something_else_is_left_out(photos: Workspace) -> None:
     assert summary.num_registered == 4
     assert [d.name for d in summary.dropped] == [odd.name]
     assert odd.name not in {p.name for p in photos.undistorted_images.iterdir()}
-    with pytest.raises(DepthrfError, match="Only 4 of 5"):
+    with pytest.raises(DepthrfError, match="Only 4 of the 5"):
         sfm.run(photos, sfm.Options(min_share=1.0))
