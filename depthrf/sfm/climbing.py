@@ -14,7 +14,7 @@ from depthrf.sfm.features import Pair, build_database, database_name, read_keypo
 from depthrf.sfm.jobs import ReconstructJob, Report
 from depthrf.sfm.mapping import Candidate, Matches, best, extend_model, run_mapper
 from depthrf.sfm.one_spot import from_one_spot
-from depthrf.sfm.recipes import EXTEND, Features, Mapper, ladder, mapper_runs
+from depthrf.sfm.recipes import EXTEND, INCREMENTAL, Features, ladder, mapper_runs
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Climb:
 
     def again(self, candidate: Candidate, *, fix_focal: bool) -> list[Candidate]:
         """The candidate's mapper run once more, with the focal lengths kept or refined."""
-        mapper = candidate.mapper if candidate.mapper != EXTEND else mapper_runs(1, 0)[1][0]
+        mapper = candidate.mapper if candidate.mapper != EXTEND else INCREMENTAL[1]
         return run_mapper(
             candidate.matches, self._job.folders.images, self._work, mapper, candidate.run.seed, fix_focal=fix_focal
         )
@@ -99,7 +99,7 @@ class Climb:
                 mapper,
                 seed,
                 fix_focal=self._job.fix_focal,
-                on_image=self._counter(mapper),
+                on_image=self._counter(),
             )
             found = best(self.candidates)
             if found is not None and found.run.num_trusted >= placeable:
@@ -115,11 +115,11 @@ class Climb:
                 self._work,
                 self._job.seed,
                 fix_focal=self._job.fix_focal,
-                on_image=self._counter(EXTEND),
+                on_image=self._counter(),
             )
 
-    def _counter(self, mapper: Mapper) -> Callable[[], None]:
-        what, total = f"Placing photos ({mapper.name})", len(self.names)
+    def _counter(self) -> Callable[[], None]:
+        what, total = "Placing photos", len(self.names)
         counter = iter(range(1, 1_000_000))
         self._report(what, 0, total)
         return lambda: self._report(what, min(next(counter), total), total)

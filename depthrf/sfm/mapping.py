@@ -124,6 +124,7 @@ def incremental_options(mapper: Mapper, seed: int, fix_focal: bool) -> pycolmap.
     options.random_seed = seed
     options.num_threads = 1  # with more, equal seeds give different models on a busy machine
     options.min_model_size = 3
+    options.extract_colors = False  # reads all photos again; done once for the final model
     options.ba_refine_focal_length = not fix_focal
     options.mapper.abs_pose_refine_focal_length = not fix_focal
     options.mapper.init_min_tri_angle = mapper.init_min_tri_angle
