@@ -42,7 +42,7 @@ class Climb:
         for rung in ladder(len(self.names), self._job.max_image_size):
             found = best(self.candidates)
             if found is not None and found.run.num_trusted >= rung.below * len(self.names):
-                break
+                continue
             matches = self._matches(rung.features)
             if not self.databases and self._one_spot(matches):
                 raise DepthrfError(diagnose.one_spot())

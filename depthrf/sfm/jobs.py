@@ -107,8 +107,8 @@ class MapperRun:
 class Model:
     """Result of :class:`ReconstructJob` and :class:`TriangulateJob`; the files lie in the job's folders.
 
-    views: Undistorted views, test ones included. consistency: The self-check's total share. photos: What it found of
-    each photo.
+    views: Undistorted views, test ones included. consistency: The self-check's total share. total, photos: What it
+    found of the whole model and of each photo; empty for given poses.
     """
 
     views: list[View]
@@ -122,6 +122,7 @@ class Model:
     mean_reprojection_error_px: float
     median_points_per_photo: float
     focal_px: float
+    total: Figures | None = None
     photos: dict[str, Figures] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

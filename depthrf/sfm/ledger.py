@@ -17,6 +17,7 @@ def write_ledger(
     runs: Sequence[MapperRun],
     dropped: Sequence[Dropped],
     photos: Mapping[str, Figures],
+    total: Figures | None = None,
     warnings: Sequence[str] = (),
     database: str = "",
     features: str = "",
@@ -28,7 +29,8 @@ def write_ledger(
         sfm: The workspace's folder.
         runs: All mapper runs, in order.
         dropped: Photos that are not in the model.
-        photos: What the self-check found of each photo in it.
+        photos: What the self-check found of each photo that was placed.
+        total: And of the whole model.
         warnings: What the user was told.
         database, features, max_image_size: How the model's matches were made; empty where there is no model.
     """
@@ -39,7 +41,7 @@ def write_ledger(
             "features": features,
             "max_image_size": max_image_size,
             "runs": list(runs),
-            "photos": dict(photos),
+            "selfcheck": {"total": total, "photos": dict(photos)},
             "dropped": list(dropped),
             "warnings": list(warnings),
         },

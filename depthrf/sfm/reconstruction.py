@@ -54,6 +54,7 @@ def reconstruct(job: ReconstructJob, report: Report) -> Model:
         runs=runs,
         dropped=dropped,
         consistency=total.consistency,
+        total=total,
         photos={name: chosen.verdict.per_photo[name] for name in chosen.verdict.trusted},
         warnings=[warning] if warning else [],
     )

@@ -211,6 +211,7 @@ def _finish(
         runs=model.runs,
         dropped=left_out,
         photos=model.photos,
+        total=model.total,
         warnings=model.warnings,
         database=model.database,
         features=model.features,
