@@ -14,7 +14,7 @@ from depthrf.sfm.features import Pair, build_database, database_name, read_keypo
 from depthrf.sfm.jobs import ReconstructJob, Report
 from depthrf.sfm.mapping import Candidate, Matches, best, extend_model, run_mapper
 from depthrf.sfm.one_spot import from_one_spot
-from depthrf.sfm.recipes import EXTEND, INCREMENTAL, Features, ladder, mapper_runs
+from depthrf.sfm.recipes import EXTEND, INCREMENTAL, NEARLY_ALL, Features, ladder, mapper_runs
 
 Array = NDArray[np.float64]
 
@@ -40,8 +40,7 @@ class Climb:
             DepthrfError: The photos are taken from one spot.
         """
         for rung in ladder(len(self.names), self._job.max_image_size):
-            found = best(self.candidates)
-            if found is not None and found.run.num_trusted >= rung.below * len(self.names):
+            if self._num_trusted() >= rung.below * len(self.names):
                 continue
             matches = self._matches(rung.features)
             if not self.databases and self._one_spot(matches):
@@ -50,8 +49,7 @@ class Climb:
             placeable = max(map(len, diagnose.groups(self.names, self.links)))
             if placeable < diagnose.MIN_PHOTOS:
                 continue
-            if found is not None:
-                self._extend(found, matches)
+            self._extend(matches)
             self._map(matches, placeable)
         return best(self.candidates)
 
@@ -92,6 +90,8 @@ class Climb:
     def _map(self, matches: Matches, placeable: int) -> None:
         """Mapper runs until one places all photos that hang together."""
         for mapper, seed in mapper_runs(len(self.names), self._job.seed):
+            if seed != self._job.seed and self._num_trusted() > NEARLY_ALL * placeable:
+                break
             self.candidates += run_mapper(
                 matches,
                 self._job.folders.images,
@@ -101,13 +101,17 @@ class Climb:
                 fix_focal=self._job.fix_focal,
                 on_image=self._counter(),
             )
-            found = best(self.candidates)
-            if found is not None and found.run.num_trusted >= placeable:
+            if self._num_trusted() >= placeable:
                 break
 
-    def _extend(self, base: Candidate, matches: Matches) -> None:
+    def _num_trusted(self) -> int:
+        found = best(self.candidates)
+        return found.run.num_trusted if found else 0
+
+    def _extend(self, matches: Matches) -> None:
         """Places further photos in the best model so far with another rung's matches."""
-        if base.run.num_trusted >= diagnose.MIN_PHOTOS:
+        base = best(self.candidates)
+        if base is not None and base.run.num_trusted >= diagnose.MIN_PHOTOS:
             self.candidates += extend_model(
                 base,
                 matches,
