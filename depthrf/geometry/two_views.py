@@ -56,13 +56,13 @@ def meet(rays_first: Array, rays_second: Array, second_from_first: Array) -> Mee
 
     Args:
         rays_first, rays_second: (N, 2) matches on the z = 1 planes.
-        second_from_first: (4, 4) rigid transform between the cameras; its translation's unit is the depths'.
+        second_from_first: (4, 4) rigid transform between the cameras, or one for each match (N, 4, 4); its
+            translation's unit is the depths'.
     """
-    a = _homogeneous(rays_first) @ second_from_first[:3, :3].T
+    a = (second_from_first[..., :3, :3] @ _homogeneous(rays_first)[:, :, None])[:, :, 0]
     b = _homogeneous(rays_second)
-    t = second_from_first[:3, 3]
-    aa, bb, ab = ((p * q).sum(axis=1) for p, q in ((a, a), (b, b), (a, b)))
-    at, bt = a @ t, b @ t
+    t = np.broadcast_to(second_from_first[..., :3, 3], a.shape)
+    aa, bb, ab, at, bt = ((p * q).sum(axis=1) for p, q in ((a, a), (b, b), (a, b), (a, t), (b, t)))
     sine = np.linalg.norm(np.cross(a, b), axis=1)  # accurate for small angles, where aa * bb - ab² is not
     with np.errstate(divide="ignore", invalid="ignore"):
         depth_first = (ab * bt - bb * at) / sine**2

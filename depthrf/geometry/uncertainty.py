@@ -2,13 +2,18 @@
 
 Notation: a point X (3,) is seen by the photos of its track with pixel noise s (standard deviation of each coordinate).
 One observation's Jacobian is J = d(pixel)/dX (2, 3); the covariance of the least-squares point is s² (Σ Jᵀ J)⁻¹
-(Hartley & Zisserman, Multiple View Geometry, 2nd ed., sec. 5.2.3). Camera poses count as exact.
+(Hartley & Zisserman, Multiple View Geometry, 2nd ed., sec. 5.2.3). Camera poses count as exact there; what they and the
+intrinsics are off is added to s; :func:`pose_noise` measures it by how far depths of one point from different pairs of
+photos disagree.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from depthrf.geometry.transforms import invert_rigid
+from depthrf.geometry.two_views import meet
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -17,23 +22,85 @@ PIXEL_NOISE_FLOOR = 0.5
 """Pixels. Keypoint detection is no better than this, however small a short track's reprojection error is."""
 
 
-def track_noise(error_px: Array, point: Index, num_points: int, floor: float = PIXEL_NOISE_FLOOR) -> Array:
+_MIN_ANGLE = np.deg2rad(2.0)
+_MIN_SAMPLES = 30
+
+
+def pose_noise(rays: Array, cam_from_world: Array, focal: Array, view: Index, point: Index) -> float:
+    """The pixel noise beyond the floor that explains how far two-view depths of the same point disagree.
+
+    An observation whose point is also seen by photos a and b gets a depth z from each pair. With noise s in every
+    pixel coordinate and viewing directions that differ by angles t_a and t_b, in directions e_a and e_b across the ray,
+    z_a / z_b - 1 has the variance (s / f)² (1/t_a² + 1/t_b² + |e_a/t_a - e_b/t_b|²); s is taken at the 68th percentile,
+    so that wrong matches do not count. The square of the floor is taken off: the rest comes from poses and intrinsics.
+
+    Args:
+        rays: (O, 2) observations on the z = 1 plane.
+        cam_from_world: (V, 4, 4).
+        focal: (V, 2) fx, fy, pixels.
+        view: (O,) view of each observation.
+        point: (O,) index of the observed point.
+
+    Returns:
+        Pixels; 0 where too few points are seen by three photos.
+    """
+    a, b, own = _triples(point)
+    poses = cam_from_world[view]
+    to_own = invert_rigid(poses[own])
+    centre = invert_rigid(poses)[:, :3, 3]
+    direction = (to_own[:, :3, :3] @ np.column_stack([rays[own], np.ones(len(own))])[:, :, None])[:, :, 0]
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    depth, angle, across = [], [], []
+    for other in (a, b):
+        meeting = meet(rays[own], rays[other], poses[other] @ to_own)
+        baseline = centre[other] - centre[own]
+        baseline -= (baseline * direction).sum(axis=1, keepdims=True) * direction
+        length = np.linalg.norm(baseline, axis=1, keepdims=True)
+        depth.append(meeting.depth_first)
+        angle.append(np.deg2rad(meeting.angle_deg))
+        across.append(baseline / np.maximum(length, np.finfo(float).tiny))
+    use = (np.minimum(*angle) >= _MIN_ANGLE) & (np.minimum(*depth) > 0)
+    if use.sum() < _MIN_SAMPLES:
+        return 0.0
+    (z_a, t_a, e_a), (z_b, t_b, e_b) = (
+        (z[use], t[use, None], e[use]) for z, t, e in zip(depth, angle, across, strict=True)
+    )
+    spread = np.sqrt((1 / t_a**2 + 1 / t_b**2)[:, 0] + ((e_a / t_a - e_b / t_b) ** 2).sum(axis=1))
+    noise = np.abs(z_a / z_b - 1) / spread * focal[view[own[use]]].mean(axis=1)
+    return float(np.sqrt(max(0.0, np.quantile(noise, 0.683) ** 2 - PIXEL_NOISE_FLOOR**2)))
+
+
+def _triples(point: Index) -> tuple[Index, Index, Index]:
+    """For each observation of a point with three or more: two other observations of the point, and itself."""
+    order = np.argsort(point, kind="stable")
+    _, first, count = np.unique(point[order], return_index=True, return_counts=True)
+    start, length = np.repeat(first, count), np.repeat(count, count)
+    place = np.arange(len(point)) - start
+    long = length >= 3
+    a, b = ((start + (place + step) % length)[long] for step in (1, 2))
+    return order[a], order[b], order[np.flatnonzero(long)]
+
+
+def track_noise(error_px: Array, point: Index, num_points: int, of_poses: float = 0.0) -> Array:
     """Standard deviation of one pixel coordinate, per point, from its track's reprojection errors.
 
-    A track of n observations leaves 2n - 3 degrees of freedom, so s² = Σ error² / (2n - 3), at least ``floor``².
+    A track of n observations leaves 2n - 3 degrees of freedom, so s² = Σ error² / (2n - 3), at least the floor's
+    square. Errors of poses shift all that a photo sees, and its neighbours alike, so they do not average out in long
+    tracks: their square counts n/2 times, which is what a track of two observations has.
 
     Args:
         error_px: (O,) length of each observation's reprojection error, pixels.
         point: (O,) index of the observed point.
         num_points: P.
-        floor: Pixels.
+        of_poses: Pixels (:func:`pose_noise`).
 
     Returns:
         (P,) pixels.
     """
+    length = np.bincount(point, minlength=num_points)
     squared = np.bincount(point, weights=error_px**2, minlength=num_points)
-    freedom = 2.0 * np.bincount(point, minlength=num_points) - 3.0
-    return np.asarray(np.maximum(floor, np.sqrt(squared / np.maximum(freedom, 1.0))))
+    least = PIXEL_NOISE_FLOOR**2 + of_poses**2 * length / 2.0
+    return np.asarray(np.sqrt(np.maximum(least, squared / np.maximum(2.0 * length - 3.0, 1.0))))
 
 
 def point_covariances(

@@ -19,7 +19,7 @@ from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera, SparseDepths, SparseScene, View
 from depthrf.geometry.lens import LENS_MODELS, Lens
 from depthrf.geometry.transforms import rigid
-from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
+from depthrf.geometry.uncertainty import depth_sigma, point_covariances, pose_noise, track_noise
 from depthrf.io.given_poses import GivenPoses, PosedPhoto, checked_lens
 
 T = TypeVar("T")
@@ -236,7 +236,8 @@ def _sparse_depths(model: ColmapModel, images: list[ColmapImage], views: list[Vi
     valid = depth > 0
     view, xy, point, in_cam, depth = view[valid], xy[valid], point[valid], in_cam[valid], depth[valid]
     error = np.linalg.norm(in_cam[:, :2] / depth[:, None] * focal[view] + centre[view] - xy, axis=1)
-    noise = track_noise(error, point, len(model.xyz))
+    of_poses = pose_noise((xy - centre[view]) / focal[view], poses, focal, view, point)
+    noise = track_noise(error, point, len(model.xyz), of_poses)
     covariance = point_covariances(model.xyz, poses, focal, view, point, noise)
     sigma = depth_sigma(covariance[point], poses[view])
     length = np.bincount(point, minlength=len(model.xyz))[point]

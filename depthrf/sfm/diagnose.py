@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 MIN_PHOTOS = 3
 PARALLAX_ADVICE = "Move sideways between shots by about a tenth of the distance to the scene."
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A photo that is not in the model, and why.
+
+    matches: Verified matches with the photos that it matches best. between: The photos between which a new one would
+    help to place it.
+    """
+
+    name: str
+    reason: str
+    matches: dict[str, int] = field(default_factory=dict)
+    between: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,47 @@ def neighbours(name: str, links: Sequence[Link]) -> list[tuple[str, int]]:
     return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
-def why_dropped(name: str, cause: str | None, links: Sequence[Link]) -> str:
-    """Reason for one photo: the cause where one was measured, and its best neighbours."""
-    best = neighbours(name, links)[:2]
+def dropped(
+    name: str, cause: str | None, names: Sequence[str], links: Sequence[Link], placed: Collection[str]
+) -> Dropped:
+    """Why one photo was left out, its best neighbours, and where a new photo would help.
+
+    Args:
+        name: The photo.
+        cause: What the self-check found where the photo was placed at all.
+        names: All photos in the order in which they were taken, as far as their names tell.
+        links: Verified matches.
+        placed: The photos of the model.
+    """
+    best = neighbours(name, links)
+    among_placed = [other for other, _ in best if other in placed]
     if not best:
-        return "shares no detail with any other photo"
-    partners = " and ".join(f"{other} ({count})" for other, count in best)
-    return f"{cause or 'too few of its matches fit the model'}; most matches with {partners}"
+        reason = "shares no detail with any other photo"
+    elif not among_placed:
+        reason = f"shares no detail with any placed photo, only with {_counted(best)}"
+    else:
+        reason = f"{cause or 'too few of its matches fit the model'}; most matches with {_counted(best)}"
+    partner = among_placed[0] if among_placed else nearest(name, names, placed)
+    between = (name, partner) if partner else ()
+    return Dropped(name, reason, dict(best[:3]), between)
+
+
+def _counted(best: Sequence[tuple[str, int]]) -> str:
+    return " and ".join(f"{other} ({count})" for other, count in best[:2])
+
+
+def nearest(name: str, names: Sequence[str], placed: Collection[str]) -> str | None:
+    """The placed photo that stands closest to ``name`` in the list."""
+    at = names.index(name)
+    return min((n for n in names if n in placed), key=lambda n: (abs(names.index(n) - at), n), default=None)
+
+
+def one_spot() -> str:
+    """Message for photos without parallax."""
+    return (
+        "The photos are all taken from one spot: turning the camera explains how they differ, so they tell nothing of "
+        "distances. Walk around the scene: move sideways between shots by about a tenth of the distance to it."
+    )
 
 
 def too_few(num_photos: int) -> str:
@@ -58,30 +106,31 @@ def too_few(num_photos: int) -> str:
     )
 
 
-def why_failed(names: Sequence[str], links: Sequence[Link], num_trusted: int, min_photos: int) -> str:
+def why_failed(names: Sequence[str], links: Sequence[Link], placed: Sequence[str], min_photos: int) -> str:
     """Message for a set of which fewer than ``min_photos`` could be placed: the measured cause and what to do."""
     if not links:
         return (
             f"No two of the {len(names)} photos share enough detail to tell how they were taken. Neighbouring photos "
             "should show at least half of the same scene, in focus and with visible texture."
         )
-    flat = sum(link.flat for link in links)
-    if num_trusted < MIN_PHOTOS and flat == len(links):
+    if len(placed) < MIN_PHOTOS and all(link.flat for link in links):
         return (
             "The photos seem to be taken from one spot (or show one flat surface): their matches have no parallax. "
             f"{PARALLAX_ADVICE}"
         )
     parts = groups(names, links)
-    placed = f"Only {num_trusted} of {len(names)} photos could be placed (at least {min_photos} needed)"
+    some = f"Only {len(placed)}" if placed else "None"
+    count = f"{some} of the {len(names)} photos could be placed{f', {_listed(placed)}' if placed else ''} "
+    count += f"(at least {min_photos} needed)"
     if len(parts[0]) < min_photos:
         shown = "; ".join(_listed(part) for part in parts[:3])
         return (
-            f"{placed}: they fall into {len(parts)} groups that share no view ({shown}"
+            f"{count}: they fall into {len(parts)} groups that share no view ({shown}"
             f"{'; ...' if len(parts) > 3 else ''}). Take photos that overlap the groups."
         )
     weakest = sorted(names, key=lambda n: (sum(count for _, count in neighbours(n, links)), n))[:3]
     return (
-        f"{placed}: the matches are too few or do not fit one rigid scene. The weakest photos are "
+        f"{count}: the matches are too few or do not fit one rigid scene. The weakest photos are "
         f"{', '.join(weakest)}. Take more photos in between, with more overlap and small sideways steps, "
         "and leave out blurred ones."
     )

@@ -112,7 +112,7 @@ def _import_photos(path: Path, images: Path, groups: Sequence[CameraGroup], name
 def extraction_options(features: Features, threads: int) -> pycolmap.FeatureExtractionOptions:
     options = pycolmap.FeatureExtractionOptions()
     options.max_image_size = features.max_image_size
-    options.num_threads = _extraction_threads(threads)
+    options.num_threads = _extraction_threads(threads, features.max_image_size)
     options.use_gpu = False
     options.sift.max_num_features = features.max_features
     options.sift.peak_threshold = features.peak_threshold
@@ -120,14 +120,14 @@ def extraction_options(features: Features, threads: int) -> pycolmap.FeatureExtr
     return options
 
 
-def _extraction_threads(threads: int) -> int:
+def _extraction_threads(threads: int, max_image_size: int) -> int:
     """As many threads as asked for (0: all cores) and as free memory allows."""
     cores = threads or os.cpu_count() or 1
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except (AttributeError, OSError, ValueError):
         return cores
-    return max(1, min(cores, int(free / _GIGABYTES_PER_THREAD)))
+    return max(1, min(cores, int(free / (_GIGABYTES_PER_THREAD * (max_image_size / 1600) ** 2))))
 
 
 def matching_options(

@@ -16,7 +16,7 @@ from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.epipolar_matching import add_matches, comparisons
 from depthrf.sfm.features import build_database, database_name, read_keypoints, read_pairs
 from depthrf.sfm.jobs import CameraGroup, Model, Report, TriangulateJob
-from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, ray_pairs
+from depthrf.sfm.models import camera_of, focal_of, placed_images, placed_photos, posed_model, ray_pairs
 from depthrf.sfm.pose_refinement import adjust, moved
 from depthrf.sfm.recipes import Densify, Trust, ladder
 from depthrf.sfm.results import finish
@@ -226,17 +226,7 @@ def _other_axes(database: Path, job: TriangulateJob) -> str | None:
 
 def _posed_model(database: Path, job: TriangulateJob) -> pycolmap.Reconstruction:
     """The database's photos with the given poses, no points."""
-    model = pycolmap.Reconstruction()
-    with pycolmap.Database.open(database) as opened:
-        for camera in opened.read_all_cameras():
-            model.add_camera_with_trivial_rig(camera)
-        for image in sorted(opened.read_all_images(), key=lambda i: i.image_id):
-            keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
-            posed = pycolmap.Image(
-                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
-            )
-            model.add_image_with_trivial_frame(posed, _rigid3d(job, image.name))
-    return model
+    return posed_model(database, {name: np.array(pose, dtype=np.float64) for name, pose in job.poses.items()})
 
 
 def _rigid3d(job: TriangulateJob, name: str) -> pycolmap.Rigid3d:

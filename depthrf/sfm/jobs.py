@@ -10,6 +10,8 @@ from typing import Protocol
 
 from depthrf.geometry.camera import SparseDepths, View
 from depthrf.geometry.lens import Lens
+from depthrf.sfm.diagnose import Dropped
+from depthrf.sfm.selfcheck import Figures
 
 Progress = Callable[[str, int, int], None]
 """Called as (what is being done, how many are done, of how many)."""
@@ -90,14 +92,6 @@ class TriangulateJob:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A photo that is not in the model, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class MapperRun:
     """The figures of one mapper run, for the ledger. ``focal`` tells whether the focal length was free or fixed."""
 
@@ -119,7 +113,8 @@ class MapperRun:
 class Model:
     """Result of :class:`ReconstructJob` and :class:`TriangulateJob`; the files lie in the job's folders.
 
-    views: Undistorted views, test ones included. consistency: The self-check's total share.
+    views: Undistorted views, test ones included. consistency: The self-check's total share. total, photos: What it
+    found of the whole model and of each photo; empty for given poses.
     """
 
     views: list[View]
@@ -133,6 +128,8 @@ class Model:
     mean_reprojection_error_px: float
     median_points_per_photo: float
     focal_px: float
+    total: Figures | None = None
+    photos: dict[str, Figures] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import Pair
 from depthrf.sfm.jobs import MapperRun
-from depthrf.sfm.models import focal_of, placed_images, placed_photos, ray_pairs
-from depthrf.sfm.recipes import Mapper, Trust
+from depthrf.sfm.models import focal_of, placed_images, placed_photos, pose_of, posed_model, ray_pairs
+from depthrf.sfm.recipes import EXTEND, Mapper, Trust
 from depthrf.sfm.selfcheck import Verdict, check
 from depthrf.workspace import fresh_dir
 
@@ -69,6 +69,34 @@ def run_mapper(
     return [_judge(models[key], matches, mapper, seed, fix_focal, seconds) for key in sorted(models)]
 
 
+def extend_model(
+    base: Candidate,
+    matches: Matches,
+    images: Path,
+    work: Path,
+    seed: int,
+    *,
+    fix_focal: bool = False,
+    on_image: Callable[[], None] = lambda: None,
+) -> list[Candidate]:
+    """The trusted photos of ``base`` with points from other matches, and the photos that can be placed with those.
+
+    All poses are refined together afterwards. ``work`` is emptied.
+    """
+    fresh_dir(work)
+    start = time.perf_counter()
+    poses = {i.name: pose_of(i) for i in placed_images(base.model) if i.name in base.verdict.trusted}
+    options = incremental_options(EXTEND, seed, fix_focal)
+    posed = posed_model(matches.database, poses, dict(base.model.cameras))
+    points = pycolmap.triangulate_points(posed, matches.database, images, fresh_dir(work / "points"), True, options)
+    points.write(fresh_dir(work / "start"))
+    models = pycolmap.incremental_mapping(
+        matches.database, images, fresh_dir(work / "out"), options, work / "start", next_image_callback=on_image
+    )
+    seconds = time.perf_counter() - start
+    return [_judge(models[key], matches, EXTEND, seed, fix_focal, seconds) for key in sorted(models)]
+
+
 def _judge(
     model: pycolmap.Reconstruction, matches: Matches, mapper: Mapper, seed: int, fix_focal: bool, seconds: float
 ) -> Candidate:
@@ -96,6 +124,7 @@ def incremental_options(mapper: Mapper, seed: int, fix_focal: bool) -> pycolmap.
     options.random_seed = seed
     options.num_threads = 1  # with more, equal seeds give different models on a busy machine
     options.min_model_size = 3
+    options.extract_colors = False  # reads all photos again; done once for the final model
     options.ba_refine_focal_length = not fix_focal
     options.mapper.abs_pose_refine_focal_length = not fix_focal
     options.mapper.init_min_tri_angle = mapper.init_min_tri_angle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,31 @@ def ray_pairs(model: pycolmap.Reconstruction, pairs: Sequence[Pair], keypoints: 
         for p in pairs
         if p.first in rays and p.second in rays
     ]
+
+
+def posed_model(
+    database: Path, poses: Mapping[str, Array], cameras: Mapping[int, pycolmap.Camera] | None = None
+) -> pycolmap.Reconstruction:
+    """The photos of a database that have poses, with their keypoints and without points.
+
+    Args:
+        database: Its cameras are used unless ``cameras`` gives one for their id.
+        poses: ``cam_from_world`` (4, 4) by photo name.
+        cameras: By id.
+    """
+    model = pycolmap.Reconstruction()
+    with pycolmap.Database.open(database) as opened:
+        for camera in opened.read_all_cameras():
+            model.add_camera_with_trivial_rig((cameras or {}).get(camera.camera_id, camera))
+        for image in sorted(opened.read_all_images(), key=lambda i: i.image_id):
+            if image.name not in poses:
+                continue
+            keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
+            posed = pycolmap.Image(
+                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
+            )
+            model.add_image_with_trivial_frame(posed, pycolmap.Rigid3d(poses[image.name][:3]))
+    return model
 
 
 def remove_photos(model: pycolmap.Reconstruction, names: set[str]) -> None:

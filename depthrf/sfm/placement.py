@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthrf.geometry.camera import Camera, SparseDepths, View
-from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
+from depthrf.geometry.uncertainty import depth_sigma, point_covariances, pose_noise, track_noise
 from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.diagnose import Dropped
 from depthrf.sfm.features import extraction_options, matching_options, read_keypoints, read_pairs
-from depthrf.sfm.jobs import Dropped, RegisterJob, Registration, Report
+from depthrf.sfm.jobs import RegisterJob, Registration, Report
 from depthrf.sfm.models import camera_of, lens_of, placed_images, pose_of
 from depthrf.sfm.recipes import features_named
 
@@ -90,15 +91,19 @@ def _scene(model: pycolmap.Reconstruction) -> _Scene:
     }
     seen = [(v, rows[p]) for v, i in enumerate(images) for p in observed[i.image_id].tolist() if p >= 0]
     view, point = np.array(seen, dtype=np.int64).reshape(-1, 2).T
+    rays = [i.camera.cam_from_img(np.array([p.xy for p in i.points2D if p.has_point3D()])) for i in images]
+    poses = np.stack([pose_of(i) for i in images])
     lenses = [lens_of(i.camera) for i in images]
+    focal = np.array([[lens.params[0], lens.params[lens.num_focals - 1]] for lens in lenses])
+    of_poses = pose_noise(np.concatenate(rays), poses, focal, view, point)
     error = np.array([model.points3D[i].error for i in ids])
     covariance = point_covariances(
         points,
-        np.stack([pose_of(i) for i in images]),
-        np.array([[lens.params[0], lens.params[lens.num_focals - 1]] for lens in lenses]),
+        poses,
+        focal,
         view,
         point,
-        track_noise(error[point], point, len(ids)),
+        track_noise(error[point], point, len(ids), of_poses),
     )
     return _Scene(points, covariance, np.bincount(point, minlength=len(ids)), rows, observed)
 

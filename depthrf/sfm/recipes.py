@@ -90,21 +90,30 @@ INCREMENTAL = (
     Mapper("R16", "incremental", 16.0, 0.95, 50, 15),
 )
 GLOBAL = Mapper("GLOMAP", "global")
+EXTEND = Mapper("X", "incremental", 4.0, 1.0, 50, 15)
+"""Goes on from another run's model with new matches; its first two thresholds play no part."""
 
 MANY_PHOTOS = 30
 """Above this a mapper run costs tens of seconds, and one seed has to do."""
 
+NEARLY_ALL = 0.9
+"""Further seeds are not worth their time once more than this share of the photos is trusted."""
+
 FEW_PAIRS = 200
 """Up to this many pairs guided matching costs about a minute, so it is worth trying for a single missing photo."""
 
+COLMAP_IMAGE_SIZE = 3200
+"""Longer side, pixels, at which COLMAP finds keypoints by default."""
+
 
 def ladder(num_photos: int, max_image_size: int) -> tuple[Rung, ...]:
-    """The rungs for a set of photos, cheapest first."""
+    """The rungs for a set of photos. The last is COLMAP's own default, so that no photo it places is missed."""
     few = num_photos * (num_photos - 1) // 2 <= FEW_PAIRS
     return (
         Rung(Features("affine", max_image_size), below=1.0),
         Rung(Features("affine-guided", max_image_size, True, 4096, 0.002, True), below=1.0 if few else 0.8),
         Rung(Features("plain-guided", max_image_size, False, 4096, 0.002, True), below=0.8),
+        Rung(Features("plain", max(max_image_size, COLMAP_IMAGE_SIZE), False), below=1.0),
     )
 
 
@@ -114,6 +123,6 @@ def features_named(name: str, max_image_size: int) -> Features:
 
 
 def mapper_runs(num_photos: int, seed: int) -> list[tuple[Mapper, int]]:
-    """Mapper settings and seeds, in the order in which they are tried."""
-    seeds = range(seed, seed + (3 if num_photos <= MANY_PHOTOS else 1))
-    return [(mapper, s) for s in seeds for mapper in INCREMENTAL] + [(GLOBAL, seed)]
+    """Mapper settings and seeds, in the order in which they are tried: every mapper with ``seed`` first."""
+    more = range(seed + 1, seed + 3) if num_photos <= MANY_PHOTOS else ()
+    return [(mapper, seed) for mapper in (*INCREMENTAL, GLOBAL)] + [(mapper, s) for s in more for mapper in INCREMENTAL]

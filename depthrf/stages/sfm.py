@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
-from depthrf.workspace import Workspace, fingerprint, read_json, remove, write_json
+from depthrf.workspace import Workspace, fingerprint, read_json, remove
 
 if TYPE_CHECKING:
     from depthrf.geometry.lens import Lens
     from depthrf.io.poses import JoinedPoses
+    from depthrf.sfm.diagnose import Dropped
     from depthrf.sfm.jobs import CameraGroup, Folders, Model, ReconstructJob, TriangulateJob
 
 REQUIRES = ("ingest",)
@@ -175,7 +176,7 @@ def _camera_groups(photos: list[dict[str, Any]], options: Options) -> tuple[Came
     Raises:
         UsageError: The options for the focal length contradict each other or the photos.
     """
-    from depthrf.sfm.focal import given_focals
+    from depthrf.sfm.given_focal import given_focals
     from depthrf.sfm.jobs import CameraGroup
 
     if options.focal == "free" and (options.focal_px is not None or options.fov is not None):
@@ -206,7 +207,7 @@ def _keeps_focal(groups: tuple[CameraGroup, ...], options: Options) -> bool:
 
 
 def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options) -> TriangulateJob:
-    from depthrf.sfm.focal import given_focals
+    from depthrf.sfm.given_focal import given_focals
     from depthrf.sfm.jobs import CameraGroup, TriangulateJob
 
     lenses = {name: pose.camera for name, pose in joined.poses.items()}
@@ -243,6 +244,8 @@ def _finish(
     """Writes the ledger, transforms.json and undistorted masks, tells what was left out."""
     from depthrf.io.masks import undistort_masks
     from depthrf.io.transforms_json import write_transforms
+    from depthrf.sfm.diagnose import Dropped
+    from depthrf.sfm.ledger import write_ledger
 
     remove(workspace.undistorted_masks)
     if workspace.masks.is_dir():
@@ -254,36 +257,29 @@ def _finish(
         test_names=model.test,
         point_cloud=workspace.relative(workspace.sparse_point_cloud),
     )
-    dropped = [DroppedPhoto(d.name, d.reason) for d in model.dropped]
+    left_out = list(model.dropped)
     if joined is not None:
         where = str(options.poses or workspace.given_poses)
-        dropped += [DroppedPhoto(name, f"{where} has no pose for it") for name in joined.missing]
-        dropped += [DroppedPhoto(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
-    for note in model.notes:
-        console.note(f"sfm: {note}")
-    for warning in model.warnings:
-        console.warn(warning)
-    if dropped:
-        console.warn(f"Placed {len(model.views)} of {len(photos)} photos. Left out:")
-        for photo in dropped:
-            console.warn(f"  {photo.name}: {photo.reason}")
-    write_json(
-        workspace.sfm / "ledger.json",
-        {
-            "database": model.database,
-            "features": model.features,
-            "max_image_size": options.max_image_size,
-            "runs": model.runs,
-            "dropped": dropped,
-            "warnings": model.warnings,
-        },
+        left_out += [Dropped(name, f"{where} has no pose for it") for name in joined.missing]
+        left_out += [Dropped(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
+    _tell(model.notes, model.warnings, left_out, len(model.views), len(photos))
+    write_ledger(
+        workspace.sfm,
+        runs=model.runs,
+        dropped=left_out,
+        photos=model.photos,
+        total=model.total,
+        warnings=model.warnings,
+        database=model.database,
+        features=model.features,
+        max_image_size=options.max_image_size,
     )
     return Summary(
         num_photos=len(photos),
         num_registered=len(model.views),
         num_test=len(model.test),
         mean_reprojection_error_px=model.mean_reprojection_error_px,
-        dropped=dropped,
+        dropped=[DroppedPhoto(d.name, d.reason) for d in left_out],
         num_points=model.num_points,
         median_points_per_photo=model.median_points_per_photo,
         focal_px=model.focal_px,
@@ -291,3 +287,18 @@ def _finish(
         poses="estimated" if joined is None else "refined" if _refines(workspace, joined, options) else "given",
         features=model.features,
     )
+
+
+def _tell(notes: list[str], warnings: list[str], left_out: list[Dropped], num_placed: int, num_photos: int) -> None:
+    for note in notes:
+        console.note(f"sfm: {note}")
+    for warning in warnings:
+        console.warn(warning)
+    if not left_out:
+        return
+    console.warn(f"Placed {num_placed} of {num_photos} photos. Left out:")
+    for photo in left_out:
+        console.warn(f"  {photo.name}: {photo.reason}")
+    wanted = sorted({" and ".join(photo.between) for photo in left_out if photo.between})
+    if wanted:
+        console.warn(f"New photos would help between {'; '.join(wanted)}.")

@@ -11,11 +11,11 @@ every 11th; ``kitchen-18`` the training photos, ``kitchen-10`` ten of them at eq
 
 Columns: photos placed and trusted by the self-check (which judges the defaults' model too); median and largest
 rotation error in degrees; median and largest error of the camera centres in per cent of the diagonal of the box around
-the true ones; median points that a photo sees (``ours`` counts the points of the mapper, before two-view points are
-added, so that the numbers compare); wall seconds, CPU seconds of all processes, and the largest process in GB. Errors
-are over the placed photos. Rotations and centres have no common frame with the reference: rotations are compared after
-the world rotation that brings them closest to the true ones (chordal mean), centres after a similarity fit of their own
-(Umeyama), so that neither fit blurs the other.
+the true ones; median points that a photo sees (``ours`` has points of two photos, which the defaults leave out); focal
+length in pixels; wall seconds, CPU seconds of all processes, and the largest process in GB. Errors are over the placed
+photos. The world frame of a reconstruction is arbitrary: rotations are compared after the world rotation that brings
+them closest to the true ones (chordal mean), centres after a similarity fit of their own (Umeyama), so that neither
+fit blurs the other.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from depthrf.geometry.camera import Camera
 from depthrf.geometry.transforms import look_at
-from depthrf.geometry.uncertainty import depth_sigma, point_covariances, track_noise
+from depthrf.geometry.uncertainty import PIXEL_NOISE_FLOOR, depth_sigma, point_covariances, pose_noise, track_noise
 
 Array = NDArray[np.float64]
 CAMERA = Camera(640, 480, 500.0, 480.0, 320.0, 240.0)
@@ -111,10 +111,60 @@ def test_track_noise_recovers_the_pixel_noise() -> None:
     target, noise, samples = np.array([0.0, 0.1, 3.0]), 1.3, 4000
     xy = project(poses, target) + noise * rng.standard_normal((samples, 4, 2))
     error = np.linalg.norm(project(poses, triangulate(poses, xy, target)) - xy, axis=-1)
-    found = track_noise(error.ravel(), np.repeat(np.arange(samples), 4), samples, floor=0.0)
+    found = track_noise(error.ravel(), np.repeat(np.arange(samples), 4), samples)
     assert np.sqrt(np.mean(found**2)) == pytest.approx(noise, rel=0.03)
 
 
 def test_track_noise_has_a_floor() -> None:
     found = track_noise(np.zeros(2), np.zeros(2, dtype=np.int64), 2)
     np.testing.assert_array_equal(found, [0.5, 0.5])
+
+
+def test_pose_noise_counts_as_much_in_long_tracks_as_in_short_ones() -> None:
+    point = np.array([0, 0, *[1] * 8])
+    found = track_noise(np.zeros(10), point, 2, of_poses=2.0)
+    np.testing.assert_allclose(found**2, [PIXEL_NOISE_FLOOR**2 + 4.0, PIXEL_NOISE_FLOOR**2 + 16.0])
+
+
+def _observed(
+    noise: float, wrong_poses: float = 0.0
+) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
+    """What five photos see of 400 points, with pixel noise; their poses given with an error of so many radians."""
+    rng = np.random.default_rng(2)
+    poses = poses_around([[0.4 * i, 0.2 * (i % 2), 0.1 * i] for i in range(5)], np.array([0.8, 0.0, 5.0]))
+    points = rng.uniform([-0.5, -1, 4], [2, 1, 6], (400, 3))
+    xy = project(poses, points) + noise * rng.standard_normal((400, 5, 2))
+    rays = (xy - [CAMERA.cx, CAMERA.cy]) / [CAMERA.fx, CAMERA.fy]
+    for pose in poses:
+        x, y, z = wrong_poses * rng.standard_normal(3)
+        pose[:3] = (np.eye(3) + np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])) @ pose[:3]
+    keep = rng.random((400, 5)) < 0.8
+    point, view = np.nonzero(keep)
+    return rays[keep], poses, np.tile([CAMERA.fx, CAMERA.fy], (5, 1)), view, point
+
+
+@pytest.mark.parametrize("noise", [0.8, 2.0])
+def test_pose_noise_is_what_exceeds_the_floor(noise: float) -> None:
+    total = np.hypot(pose_noise(*_observed(noise)), PIXEL_NOISE_FLOOR)
+    assert total == pytest.approx(noise, rel=0.15)
+
+
+def test_wrong_poses_are_noticed_and_right_ones_are_not() -> None:
+    assert pose_noise(*_observed(0.3)) == 0.0
+    wrong = 0.004  # radians: two pixels
+    assert 0.7 < pose_noise(*_observed(0.3, wrong)) / (wrong * CAMERA.fx) < 1.5
+
+
+def test_wrong_matches_do_not_count() -> None:
+    rays, *rest = _observed(0.3)
+    rng = np.random.default_rng(3)
+    wrong = rng.random(len(rays)) < 0.05
+    rays[wrong] += rng.uniform(-0.2, 0.2, (wrong.sum(), 2))
+    assert pose_noise(rays, *rest) == 0.0
+
+
+def test_without_points_in_three_photos_there_is_no_pose_noise() -> None:
+    rays, poses, focal, view, point = _observed(2.0)
+    two = view < 2
+    assert pose_noise(rays[two], poses, focal, view[two], point[two]) == 0.0
+    assert pose_noise(np.zeros((0, 2)), poses, focal, np.zeros(0, dtype=int), np.zeros(0, dtype=int)) == 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depthrf.sfm.diagnose import Link, groups, too_few, why_dropped, why_failed
+from depthrf.sfm.diagnose import Link, dropped, groups, nearest, too_few, why_failed
 
 NAMES = [f"{c}.jpg" for c in "abcdef"]
 
@@ -22,26 +22,44 @@ def test_count_is_told() -> None:
 
 
 def test_no_overlap() -> None:
-    assert "No two of the 6 photos" in why_failed(NAMES, [], 0, 3)
+    assert "No two of the 6 photos" in why_failed(NAMES, [], [], 3)
 
 
 def test_one_spot() -> None:
-    assert "one spot" in why_failed(NAMES, links("ab", "bc", flat=True), 0, 3)
+    assert "one spot" in why_failed(NAMES, links("ab", "bc", flat=True), [], 3)
 
 
 def test_separate_groups_are_listed() -> None:
-    message = why_failed(NAMES, links("ab", "cd", "ef"), 2, 3)
+    message = why_failed(NAMES, links("ab", "cd", "ef"), NAMES[:2], 3)
     assert "3 groups" in message
     assert "a.jpg, b.jpg; c.jpg, d.jpg" in message
 
 
 def test_weak_links_are_named() -> None:
-    message = why_failed(NAMES, links("ab", "bc", "cd", "de"), 2, 5)
-    assert "Only 2 of 6" in message
+    message = why_failed(NAMES, links("ab", "bc", "cd", "de"), NAMES[:2], 5)
+    assert "Only 2 of the 6" in message
     assert "f.jpg" in message
 
 
-def test_dropped_photo_names_its_neighbours() -> None:
-    assert "shares no detail" in why_dropped("f.jpg", None, links("ab"))
-    assert "c.jpg (60) and a.jpg (50)" in why_dropped("b.jpg", None, links("ab", "bc"))
-    assert why_dropped("b.jpg", "it blinked", links("ab")).startswith("it blinked")
+def test_what_was_placed_is_told() -> None:
+    assert "None of the 6 photos" in why_failed(NAMES, links("ab", "bc"), [], 3)
+    assert "placed, a.jpg, c.jpg" in why_failed(NAMES, links("ab", "bc"), ["a.jpg", "c.jpg"], 3)
+
+
+def test_dropped_photo_names_its_neighbours_and_where_a_new_photo_helps() -> None:
+    found = dropped("b.jpg", None, NAMES, links("ab", "bc", "ac"), ["a.jpg", "c.jpg"])
+    assert "c.jpg (60) and a.jpg (50)" in found.reason
+    assert found.matches == {"c.jpg": 60, "a.jpg": 50}
+    assert found.between == ("b.jpg", "c.jpg")
+    assert dropped("b.jpg", "it blinked", NAMES, links("ab"), ["a.jpg"]).reason.startswith("it blinked")
+
+
+def test_dropped_photo_without_placed_neighbours_points_to_the_nearest_in_the_list() -> None:
+    alone = dropped("f.jpg", None, NAMES, links("ab"), ["a.jpg", "b.jpg", "d.jpg"])
+    assert (alone.matches, alone.between) == ({}, ("f.jpg", "d.jpg"))
+    assert "no detail with any other photo" in alone.reason
+    linked = dropped("f.jpg", None, NAMES, links("ab", "ef"), ["a.jpg", "b.jpg"])
+    assert "only with e.jpg (60)" in linked.reason
+    assert linked.between == ("f.jpg", "b.jpg")
+    assert nearest("f.jpg", NAMES, []) is None
+    assert dropped("f.jpg", None, NAMES, [], []).between == ()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError
-from depthrf.geometry.transforms import fit_similarity, rotation_angle_deg
+from depthrf.geometry.transforms import fit_similarity, rigid, rotation_angle_deg
 from depthrf.io.colmap import load_scene
 from depthrf.io.transforms_json import load_views, write_transforms
 from depthrf.sfm.registration import register_photos
@@ -62,10 +63,22 @@ def test_summary_and_files(reconstructed: Reconstructed) -> None:
     ledger = json.loads((workspace.sfm / "ledger.json").read_text(encoding="utf-8"))
     assert (workspace.sfm / ledger["database"]).is_file()
     assert ledger["runs"][0]["num_trusted"] == 5
+    assert set(ledger["selfcheck"]["photos"]) == set(reconstructed.truth)
+    total = ledger["selfcheck"]["total"]
+    assert total["consistency"] == summary.consistency
+    assert total["in_front"] == pytest.approx(1.0, abs=0.01)
+    assert total["parallax_deg"] > 3
+    assert np.std(load_scene(workspace.undistorted_sparse).colors) > 20
 
 
-def test_same_seed_same_model(reconstructed: Reconstructed, photos: Workspace) -> None:
+def test_same_seed_same_model_and_a_silent_screen(
+    reconstructed: Reconstructed, photos: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
     sfm.run(photos, sfm.Options())
+    shown = capfd.readouterr()
+    assert "Placing photos" in shown.err
+    assert ".cc:" not in shown.out + shown.err  # glog names its source files
+    assert ".cc:" in (photos.sfm / "log.txt").read_text(encoding="utf-8")
     for name in ("images.bin", "points3D.bin", "cameras.bin"):
         first, second = (w.undistorted_sparse / name for w in (reconstructed.workspace, photos))
         assert first.read_bytes() == second.read_bytes()
@@ -187,5 +200,30 @@ def test_a_photo_of_something_else_is_left_out(photos: Workspace) -> None:
     assert summary.num_registered == 4
     assert [d.name for d in summary.dropped] == [odd.name]
     assert odd.name not in {p.name for p in photos.undistorted_images.iterdir()}
-    with pytest.raises(DepthrfError, match="Only 4 of 5"):
+    (left_out,) = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))["dropped"]
+    assert left_out["between"][0] == odd.name
+    assert left_out["between"][1] in {p.name for p in photos.undistorted_images.iterdir()}
+    with pytest.raises(DepthrfError, match="Only 4 of the 5"):
         sfm.run(photos, sfm.Options(min_share=1.0))
+    ledger = json.loads((photos.sfm / "ledger.json").read_text(encoding="utf-8"))
+    assert ledger["database"] == ""
+    assert [d["name"] for d in ledger["dropped"]] == [odd.name]
+    assert {run["features"] for run in ledger["runs"]} >= {"affine", "affine-guided", "plain"}
+
+
+def test_photos_from_one_spot_are_refused(tmp_path: Path) -> None:
+    target = corner.views(5)
+    centre = target[2].centre
+    views = []
+    for i, view in enumerate(target):
+        rotation = turn(4.0 * (i - 2)) @ target[2].cam_from_world[:3, :3]
+        views.append(dataclasses.replace(view, cam_from_world=rigid(rotation, -rotation @ centre)))
+    workspace = corner.make_workspace(tmp_path / "workspace", views)
+    with pytest.raises(DepthrfError, match="one spot"):
+        sfm.run(workspace, sfm.Options())
+
+
+def turn(degrees: float) -> NDArray[np.float64]:
+    """About the camera's vertical axis."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])

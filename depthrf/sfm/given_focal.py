@@ -1,0 +1,44 @@
+"""Focal lengths that the user gives, in pixels or as a field of view."""
+
+from __future__ import annotations
+
+import math
+
+from depthrf.errors import UsageError
+
+
+def given_focals(
+    sizes: set[tuple[int, int]], focal_px: float | None, fov: float | None
+) -> dict[tuple[int, int], float]:
+    """The user's focal length in pixels, by photo size; empty where none is given.
+
+    Args:
+        sizes: (width, height) of the upright photos.
+        focal_px: Focal length in pixels.
+        fov: Horizontal field of view in degrees.
+
+    Raises:
+        UsageError: Both are given, a value is not possible, or one value cannot hold for all sizes.
+    """
+    if focal_px is None and fov is None:
+        return {}
+    if focal_px is not None and fov is not None:
+        raise UsageError("Give either --focal-px or --fov, not both.")
+    if focal_px is not None:
+        if len({tuple(sorted(size)) for size in sizes}) > 1:
+            shown = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+            raise UsageError(
+                f"--focal-px is in pixels of one photo size, but the photos are {shown}. Give --fov instead."
+            )
+        if not focal_px > 0:
+            raise UsageError(f"--focal-px should be a positive number of pixels; found {focal_px:g}.")
+        return dict.fromkeys(sizes, focal_px)
+    assert fov is not None
+    if not 1 < fov < 170:
+        raise UsageError(f"--fov should be the horizontal field of view in degrees, from 1 to 170; found {fov:g}.")
+    if len({w > h for w, h in sizes}) > 1:
+        raise UsageError(
+            "--fov is horizontal, which differs between the landscape and the portrait photos of this folder. Give "
+            "--focal-px instead."
+        )
+    return {(w, h): 0.5 * w / math.tan(math.radians(0.5 * fov)) for w, h in sizes}
