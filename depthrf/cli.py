@@ -58,6 +58,10 @@ def reconstruct(
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
     poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    depth_source: Annotated[
+        str | None,
+        typer.Option(help="Dense depth: auto (network if its weights are there, else stereo), network, stereo, none."),
+    ] = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
@@ -74,6 +78,7 @@ def reconstruct(
     changes: dict[str, Any] = {
         "ingest": {"photos": photos, "sensor_depth": sensor_depth},
         "sfm": {"poses": poses, "seed": seed},
+        "depth": {"source": depth_source},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
@@ -150,7 +155,7 @@ def ingest(
 
 _STAGE_HELP = {
     "sfm": "Stage 2: camera poses and sparse points (pycolmap), undistorted photos.",
-    "depth": "Stage 3: monocular depth of each photo, where the network's weights are there.",
+    "depth": "Stage 3: dense depth of each photo: by a network where its weights are there, else by stereo.",
     "align": "Stage 4: scale and shift of each monocular depth map, fitted to the keypoints.",
     "merge": "Stage 5: the depth prior: sensor depth, aligned monocular depth and keypoints.",
     "train": "Stage 6: trains the radiance field.",

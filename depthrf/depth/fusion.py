@@ -16,6 +16,11 @@ from depthrf.depth.matching import transfer
 from depthrf.geometry.camera import View
 from depthrf.geometry.transforms import invert_rigid
 
+# Farthest over nearest depth of neighbouring pixels of one surface.
+_ONE_SURFACE = 1.03
+# Relative standard deviation below which no match is: poses and lens are not better known.
+_LEAST_SIGMA = 0.003
+
 
 @dataclass(frozen=True)
 class DepthMap:
@@ -28,10 +33,10 @@ class DepthMap:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Relative depth difference at which two photos still agree: between ``least`` and ``most``, else 3 sigma."""
+    """Relative depth difference at which two photos still agree: 3 sigma, between ``least`` and ``most``."""
 
-    least: float
-    most: float
+    least: float = 0.01
+    most: float = 0.03
 
 
 def fuse(own: DepthMap, others: list[DepthMap], tolerance: Tolerance, *, min_agree: int) -> DepthMap:
@@ -44,7 +49,7 @@ def fuse(own: DepthMap, others: list[DepthMap], tolerance: Tolerance, *, min_agr
         own: The map to check.
         others: Maps of neighbouring photos.
         tolerance: When two depths agree.
-        min_agree: How many others must agree; fewer where fewer see the point.
+        min_agree: How many others must agree.
     """
     has = (own.depth > 0) & (own.sigma > 0)
     q = torch.where(has, 1.0 / own.depth.clamp_min(1e-12), 1.0)
@@ -65,7 +70,8 @@ def fuse(own: DepthMap, others: list[DepthMap], tolerance: Tolerance, *, min_agr
     spread = (square / total - fused * fused).clamp_min(0.0).sqrt()
     kept = has & (agree >= min_agree) & (agree > through)
     depth = torch.where(kept, 1.0 / fused, 0.0)
-    return DepthMap(own.view, depth, torch.where(kept, torch.hypot(relative, spread / fused) * depth, 0.0))
+    sure = torch.sqrt(relative**2 + (spread / fused) ** 2 + _LEAST_SIGMA**2)
+    return DepthMap(own.view, depth, torch.where(kept, sure * depth, 0.0))
 
 
 def _as_seen_from(view: View, other: DepthMap, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,3 +130,43 @@ def remove_specks(depth: Tensor, *, radius: int = 3, step: float = 0.03, share: 
             near = padded[0, 0, dy : dy + height, dx : dx + width]
             support += (near > 0) & ((near - depth).abs() < step * depth)
     return torch.where(support >= share * size * size, depth, 0.0)
+
+
+def calibration(residual: Tensor, sigma: Tensor, *, least: float = 1.0, most: float = 4.0) -> float:
+    """Factor on sigma that makes residuals at keypoints as large as promised.
+
+    Where poses do not quite fit the photos, matching is less sure than its own sharpness tells.
+
+    Args:
+        residual: (K,) depth less the keypoint's.
+        sigma: (K,) standard deviation of that difference.
+        least, most: Limits of the factor: keypoints lie where matching is easiest, and too few prove little.
+    """
+    if len(residual) < 20:
+        return least
+    normalised = 1.4826 * float((residual.abs() / sigma).median())
+    return min(max(normalised, least), most)
+
+
+def enlarge(depth: Tensor, sigma: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Depth and sigma (h, w) on a finer grid of the same photo, without mixing surfaces.
+
+    Bilinear in inverse depth where the four pixels around are one surface, else the value of the nearest pixel.
+    """
+    if depth.shape == (height, width):
+        return depth, sigma
+    low, high = (
+        torch.nn.functional.interpolate(v[None, None], size=(height, width), mode="nearest-exact")[0, 0]
+        for v in (depth, sigma)
+    )
+    q = torch.where(depth > 0, 1.0 / depth.clamp_min(1e-12), 0.0)
+    # Bilinear weights only reach the eight pixels around, so these must be of one surface.
+    around = torch.nn.functional.pad(depth[None, None], (1, 1, 1, 1), mode="replicate")
+    nearest = -torch.nn.functional.max_pool2d(-around, 3, 1)[0, 0]
+    farthest = torch.nn.functional.max_pool2d(around, 3, 1)[0, 0]
+    one = ((nearest > 0) & (farthest < _ONE_SURFACE * nearest)).float()
+    smooth, one = (
+        torch.nn.functional.interpolate(v[None, None], size=(height, width), mode=mode)[0, 0]
+        for v, mode in ((q, "bilinear"), (one, "nearest-exact"))
+    )
+    return torch.where(one > 0, 1.0 / smooth.clamp_min(1e-12), low), high

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.geometry.camera import SparseDepths, SparseScene, View
-from depthrf.geometry.transforms import rotation_angle_deg
 
 Array = NDArray[np.float64]
 
@@ -62,9 +61,7 @@ def choose_neighbours(scene: SparseScene, count: int) -> list[list[int]]:
     for i, view in enumerate(scene.views):
         inside, _ = _seen(view, scene.points)
         visible = scene.points[inside]
-        scores = np.array(
-            [0.0 if j == i else pair_score(view, other, visible) for j, other in enumerate(scene.views)]
-        )
+        scores = np.array([0.0 if j == i else pair_score(view, other, visible) for j, other in enumerate(scene.views)])
         order = np.argsort(-scores, kind="stable")[:count]
         chosen.append([int(j) for j in order if scores[j] > 0])
     return chosen
