@@ -2,11 +2,11 @@
 # NVIDIA Container Toolkit only.
 FROM python:3.12.8-slim-bookworm
 
-# OpenCV and Open3D link these.
+# OpenCV and Open3D link these; Triton compiles the launcher of the CUDA kernels with gcc.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libgl1 libegl1 libx11-6 libglib2.0-0 libgomp1 libusb-1.0-0 \
+        libgl1 libegl1 libx11-6 libglib2.0-0 libgomp1 libusb-1.0-0 gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
 ENV PYTHONUNBUFFERED=1 \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from depthrf import __version__, console, pipeline
+from depthrf import __version__, console, distributed, pipeline
 from depthrf.device import CHOICES, has_cuda_driver
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.nerf.options import LossOptions
@@ -34,7 +35,12 @@ app.add_typer(weights_app, name="weights")
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
 
-PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)]
+PhotosArg = Annotated[Path, typer.Argument(help="Folder of photos, or a video.", show_default=False)]
+FramesOpt = Annotated[int | None, typer.Option(help="Of a video, this many frames at most (default: 40).")]
+MasksOpt = Annotated[
+    Path | None,
+    typer.Option(help="Folder of masks <photo>.png, black = ignore (default: `masks` in or beside the photo folder)."),
+]
 WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earlier run.", show_default=False)]
 OutputOpt = Annotated[
     Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")
@@ -89,6 +95,8 @@ def reconstruct(
     fov: Annotated[
         float | None, typer.Option(help="Horizontal field of view of all upright photos in degrees, kept as given.")
     ] = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     mono_depth: Annotated[
         Path | None, typer.Option(help="Folder of monocular depth maps to use: <photo>.npy, .png (16-bit) or .exr.")
     ] = None,
@@ -101,6 +109,9 @@ def reconstruct(
     ] = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for training instead of a number of steps: 90s, 10m, 1h.")
+    ] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
     depth_video: Annotated[bool | None, typer.Option(help="Also render a video of the depth.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of SfM and training.")] = None,
@@ -120,6 +131,8 @@ def reconstruct(
             "depth_camera": depth_camera,
             "export_poses": export_poses,
             "max_photos": max_photos,
+            "masks": masks,
+            "frames": frames,
         },
         "sfm": {
             "poses": poses,
@@ -130,10 +143,10 @@ def reconstruct(
             "seed": seed,
         },
         "depth": {"source": depth_source, "mono_depth": mono_depth, "mono_kind": mono_kind},
-        "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
+        "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "budget": budget, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
-    _check_folder(photos)
+    _check_source(photos)
     plan = _plan(preset, pipeline.merge_tables(_given(changes), pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output or _default_output(photos), photos)
     _reconstruct(workspace, plan, stages, force)
@@ -169,6 +182,26 @@ def demo(
     _reconstruct(workspace, plan, pipeline.STAGES, force=False)
     _evaluate(workspace, output / "held_out", device, force=False)
     typer.echo(workspace.video)
+
+
+@app.command()
+def check(
+    photos: PhotosArg,
+    report: Annotated[Path | None, typer.Option("--json", help="Also write everything found to this file.")] = None,
+) -> None:
+    """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
+    from depthrf.stages import check
+
+    _check_source(photos)
+    checked = check.run(photos)
+    if report is not None:
+        _writable(lambda: check.write_json_report(report, checked), report)
+    found = checked.report
+    colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
+    typer.secho(found.verdict, fg=colour, bold=True, nl=False)
+    typer.echo(f": {found.summary} {found.advice}")
+    if found.verdict == "red":
+        sys.exit(1)
 
 
 @app.command()
@@ -216,10 +249,12 @@ def ingest(
     depth_camera: DepthCameraOpt = None,
     export_poses: ExportPosesOpt = None,
     max_photos: MaxPhotosOpt = None,
+    masks: MasksOpt = None,
+    frames: FramesOpt = None,
     force: ForceOpt = False,
 ) -> None:
-    """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
-    _check_folder(photos)
+    """Stage 1: checks the photos (or picks a video's best frames) and copies them, upright, into a workspace."""
+    _check_source(photos)
     workspace = create_workspace(output or _default_output(photos), photos)
     given = {
         "photos": photos,
@@ -228,6 +263,8 @@ def ingest(
         "depth_camera": depth_camera,
         "export_poses": export_poses,
         "max_photos": max_photos,
+        "masks": masks,
+        "frames": frames,
     }
     changes = _given({"ingest": given})
     _run_single(workspace, "ingest", None, changes, "auto", force)
@@ -245,24 +282,28 @@ _STAGE_HELP = {
 
 def _stage_command(stage: str) -> Callable[..., None]:
     """A command whose flags are the plain fields of the stage's ``Options``; groups are reached with --set."""
-    options = pipeline.stage_module(stage).Options
-    hints = typing.get_type_hints(options)
-    fields = {f.name: f for f in dataclasses.fields(options) if not dataclasses.is_dataclass(hints[f.name])}
+    flags_of = _flags(pipeline.stage_module(stage).Options)
 
     def command(workspace: Path, preset: str | None, force: bool, settings: list[str] | None, **flags: Any) -> None:
         nested = {stage: pipeline.assignments(settings or [])}
         device = flags.pop("device", None) or "auto"
-        changes = pipeline.merge_tables(_given({stage: flags}), nested)
+        changes: dict[str, Any] = {}
+        for name, value in flags.items():
+            if value is not None:
+                for key in reversed((stage, *flags_of[name][0])):
+                    value = {key: value}
+                changes = pipeline.merge_tables(changes, value)
+        changes = pipeline.merge_tables(changes, nested)
         _run_single(open_workspace(workspace), stage, preset, changes, device, force)
 
     def parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
     parameters = [parameter("workspace", WorkspaceArg, inspect.Parameter.empty), parameter("preset", PipelineOpt)]
-    for name, field in fields.items():
+    for name, (_, field, hint) in flags_of.items():
         choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
         text = f"{field.metadata['help']}{choices}; default {field.default}"
-        kind = hints[name] if hints[name] in (int, float, bool, Path) else str
+        kind = hint if hint in (int, float, bool, Path) else str
         flag = f"--{name.replace('_', '-')}"
         declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
         parameters.append(parameter(name, Annotated[kind | None, typer.Option(declared, help=text)]))
@@ -271,8 +312,41 @@ def _stage_command(stage: str) -> Callable[..., None]:
     return command
 
 
+def _flags(group: type) -> dict[str, tuple[tuple[str, ...], dataclasses.Field[Any], Any]]:
+    """Path, field and type of the options of a dataclass that are flags, by the flag's name."""
+    flags: dict[str, tuple[tuple[str, ...], dataclasses.Field[Any], Any]] = {}
+    hints = typing.get_type_hints(group)
+    for field in dataclasses.fields(group):
+        hint = hints[field.name]
+        if not dataclasses.is_dataclass(hint):
+            flags[field.name] = ((field.name,), field, hint)
+        elif isinstance(hint, type):
+            inner = _flags(hint).items()
+            flags |= {k: ((field.name, *path), f, h) for k, (path, f, h) in inner if f.metadata["flag"]}
+    return flags
+
+
 for _stage, _help in _STAGE_HELP.items():
     app.command(_stage, help=_help)(_stage_command(_stage))
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="Where the workspace would be.")] = Path(),
+) -> None:
+    """Looks at what this machine has and says what to do about what it lacks; exit code 1 if depthrf cannot run."""
+    from rich.table import Table
+
+    from depthrf.doctor import examine
+
+    findings = examine(folder)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for f in findings:
+        mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
+        table.add_row(mark, f.what, f.found.replace("[", "\\[") + (f"\n-> {f.fix}" if f.fix else ""))
+    console.console().print(table)
+    if any(f.required for f in findings):
+        sys.exit(1)
 
 
 @weights_app.command("list")
@@ -331,6 +405,12 @@ def _given(tables: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _check_source(photos: Path) -> None:
+    from depthrf.io.clip import check_source
+
+    check_source(photos)
+
+
 def _check_folder(photos: Path) -> None:
     if not photos.exists():
         raise UsageError(f"No such folder: {photos}")
@@ -339,7 +419,8 @@ def _check_folder(photos: Path) -> None:
 
 
 def _default_output(photos: Path) -> Path:
-    return Path(f"{photos.absolute().resolve().name}-depthrf")
+    resolved = photos.absolute().resolve()
+    return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-depthrf")
 
 
 def _writable(work: Callable[[], Any], output: Path) -> None:
@@ -378,7 +459,8 @@ def _run_single(
     """Runs one stage with the workspace's saved options (or a preset) and the flags over them."""
     tables = pipeline.load_pipeline(preset) if preset else pipeline.saved_tables(workspace)
     plan = pipeline.make_plan(pipeline.merge_tables(tables, changes), "the saved options and the command line")
-    with lock(workspace):
+    writing = lock(workspace) if distributed.is_first() else contextlib.nullcontext()
+    with distributed.connected(device), writing:
         pipeline.run_stage(workspace, stage, _on_device(plan, device)[stage], force=force)
 
 

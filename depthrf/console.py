@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from depthrf.distributed import is_first
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -24,7 +26,8 @@ def console() -> Console:
 
 def note(message: str) -> None:
     """One line that tells what is going on."""
-    console().print(message, markup=False)
+    if is_first():
+        console().print(message, markup=False)
 
 
 def warn(message: str) -> None:
@@ -55,7 +58,7 @@ def progress() -> Iterator[Progress]:
         TextColumn("eta"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(), transient=False) as display:
+    with Progress(*columns, console=console(), transient=False, disable=not is_first()) as display:
         yield display
 
 

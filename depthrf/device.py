@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf.errors import UsageError
@@ -23,6 +25,23 @@ def has_cuda_driver() -> bool:
         count = ctypes.c_int(0)
         return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
     return False
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be allocated on a device; None where the system does not tell."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return None
+    group = Path("/sys/fs/cgroup")  # a container's own limit
+    with contextlib.suppress(OSError, ValueError):  # no such group, or it has no limit
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return free
 
 
 def resolve(name: str) -> torch.device:

@@ -20,7 +20,7 @@ from depthrf.errors import UsageError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: bool = True, flag: bool = False) -> Any:
     """A field of an options dataclass.
 
     Args:
@@ -28,8 +28,9 @@ def option(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: 
         help: One line for ``--help`` and the documentation.
         choices: Allowed values of a string option; empty means any.
         identity: False for options that do not change the result (device, threads); they do not make a stage stale.
+        flag: True for an option in a group that its stage's command shows as a flag, as it does all those in none.
     """
-    metadata = {"help": help, "choices": choices, "identity": identity}
+    metadata = {"help": help, "choices": choices, "identity": identity, "flag": flag}
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -96,6 +97,24 @@ def _scalar(value: Any, hint: type) -> Any:
     if hint is int and isinstance(value, float) and not value.is_integer():
         raise ValueError
     return hint(value)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(duration: str) -> float:
+    """Seconds of a duration such as ``90s``, ``10m`` or ``1.5h``.
+
+    Raises:
+        UsageError: It is not one.
+    """
+    try:
+        seconds = float(duration[:-1]) * _UNITS[duration[-1:]]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise UsageError(f"A time should be like 90s, 10m or 1h; found {duration!r}")
+    return seconds
 
 
 def to_dict(options: Any) -> dict[str, Any]:

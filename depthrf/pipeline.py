@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from depthrf import __version__, console, options
+from depthrf import __version__, console, distributed, options
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.shipped import shipped
 from depthrf.workspace import Workspace, fingerprints, read_json, write_json
@@ -152,6 +152,8 @@ def run_stage(workspace: Workspace, stage: str, stage_options: Any, *, force: bo
         UsageError: A stage it depends on has not been run.
         DepthrfError: As the stage raises it.
     """
+    if distributed.count() > 1 and stage != "train":
+        raise UsageError(f"{stage} runs in one process; only `depthrf train WORKSPACE` is for torchrun.")
     module = stage_module(stage)
     for required in module.REQUIRES:
         if not workspace.record(required).exists():
@@ -159,15 +161,19 @@ def run_stage(workspace: Workspace, stage: str, stage_options: Any, *, force: bo
     inputs = fingerprints(workspace, module.inputs(workspace, stage_options))
     identity = options.identity(stage_options)
     record = _fresh_record(workspace, stage, identity, inputs, module.outputs(workspace, stage_options))
+    distributed.barrier()  # all processes have looked before the first one changes anything
     if record and not force:
         console.note(f"{stage}: nothing to do")
         return dict(record["summary"])
 
     console.note(f"{stage}")
-    workspace.record(stage).unlink(missing_ok=True)
+    if distributed.is_first():
+        workspace.record(stage).unlink(missing_ok=True)
     start = time.monotonic()
     summary = module.run(workspace, stage_options)
     seconds = time.monotonic() - start
+    if not distributed.is_first():
+        return {}
     record = {
         "stage": stage,
         "identity": identity,

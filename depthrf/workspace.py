@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from depthrf import __version__
 from depthrf.errors import DepthrfError, UsageError
 
 SCHEMA_VERSION = 1
-_LARGE = 64 << 20  # bytes
+_SETTLED_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Workspace:
         """Optional transforms.json of the poses that came with the photos, for ``images/``."""
         return self.root / "given_poses.json"
 
+    @property
+    def masks(self) -> Path:
+        """Optional ``<name>.png`` of every photo, upright and of its size: 0 is ignored, 255 used."""
+        return self.root / "masks"
+
     # sfm
     @property
     def sfm(self) -> Path:
@@ -74,6 +80,11 @@ class Workspace:
     @property
     def undistorted_images(self) -> Path:
         return self.root / "undistorted" / "images"
+
+    @property
+    def undistorted_masks(self) -> Path:
+        """Where there are masks: ``<name>.png`` of every undistorted photo."""
+        return self.root / "undistorted" / "masks"
 
     @property
     def undistorted_sparse(self) -> Path:
@@ -122,6 +133,11 @@ class Workspace:
     @property
     def metrics(self) -> Path:
         return self.nerf / "metrics.jsonl"
+
+    @property
+    def previews(self) -> Path:
+        """``step_<step>.png``: photo, rendering and depth of one view as training goes on."""
+        return self.nerf / "val"
 
     # render, evaluate
     @property
@@ -249,10 +265,15 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 def fresh_dir(path: Path) -> Path:
     """``path`` as an empty folder; what an earlier run of the same stage left there is removed."""
-    if path.exists():
-        shutil.rmtree(path)
+    remove(path)
     path.mkdir(parents=True)
     return path
+
+
+def remove(path: Path) -> None:
+    """Removes a folder of results where it exists."""
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -305,18 +326,18 @@ def fingerprint(path: Path) -> str:
         return digest.hexdigest()
     if not path.exists():
         return "absent"
-    status = path.stat()
-    # A large file (weights) takes seconds, and longer to write than the clock of its time stamp ticks.
-    read = _sha256_once if status.st_size >= _LARGE else _sha256
-    return read(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
+    stat = path.stat()
+    # A file changed a moment ago may change again within the tick of the clock that its time shows: read it anew.
+    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
+    read = _digest if settled else _digest.__wrapped__
+    return read(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _sha256(path: Path, *_status: int) -> str:
+@functools.cache
+def _digest(path: Path, inode: int, size: int, modified_ns: int) -> str:
+    """Content hash of a file, remembered while the file is the same, as stages hash what the one before wrote."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-_sha256_once = functools.lru_cache(maxsize=16)(_sha256)
 
 
 def fingerprints(workspace: Workspace, paths: Iterable[Path]) -> dict[str, str]:

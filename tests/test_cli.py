@@ -40,7 +40,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "demo", "sfm", "depth", "align", "merge", "train", "render", "evaluate"]
+    "command", ["reconstruct", "demo", "sfm", "depth", "align", "merge", "train", "render", "evaluate", "doctor"]
 )
 def test_every_command_has_help(command: str) -> None:
     done = depthrf(command, "--help")
@@ -51,7 +51,7 @@ def test_every_command_has_help(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["reconstruct", "{tmp}/nowhere"], 2, "No such folder"),
+        (["reconstruct", "{tmp}/nowhere"], 2, "No such folder or video"),
         (["reconstruct", "{tmp}/file"], 2, "is a file"),
         (["reconstruct", "{tmp}/empty"], 1, "is empty"),
         (["reconstruct", "{tmp}/one"], 1, "Found 1 usable photo"),

@@ -141,8 +141,10 @@ def test_killed_training_goes_on_and_ends_the_same(demo: Path, tmp_path: Path) -
     checkpoint = tmp_path / "ws" / "nerf" / "checkpoint.pt"
     process = start("train", "ws", cwd=tmp_path)
     deadline = time.monotonic() + 300
-    while not checkpoint.exists() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         time.sleep(0.02)
+        if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["step"] > 0:
+            break
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "ws" / "records" / "train.json").exists()

@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "depthrf"
 LAYER = {
+    "__main__": 8,
     "cli": 7,
     "pipeline": 6,
     "stages": 5,
@@ -19,9 +20,11 @@ LAYER = {
     "depth": 3,
     "nerf": 3,
     "demo": 5,
+    "doctor": 5,
     "device": 2,
     "geometry": 2,
     "options": 1,
+    "distributed": 1,
     "errors": 0,
     "shipped": 0,
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.workspace import (
+    _digest,
     atomic_open,
     create_workspace,
     fingerprint,
@@ -87,3 +89,16 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
     with lock(workspace):
         pass
+
+
+def test_files_that_stay_the_same_are_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("one")
+    assert fingerprint(path) != (path.write_text("two"), fingerprint(path))[1]
+    os.utime(path, (1e9, 1e9))
+    hits = _digest.cache_info().hits
+    first = fingerprint(path)
+    assert fingerprint(path) == first
+    assert _digest.cache_info().hits == hits + 1
+    path.write_text("six")
+    assert fingerprint(path) != first

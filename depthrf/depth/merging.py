@@ -293,3 +293,12 @@ def _average_in(prior: DepthPrior, kind: Source, depth: Map, sigma: Map, source:
     depth[both] = np.where(agree, (z * var_new + z_new * var) / total, np.where(surer_new, z_new, z))
     sigma[both] = np.sqrt(np.where(agree, var * var_new / total, np.minimum(var, var_new)))
     source[both] = np.where(agree, Source.MERGED, np.where(surer_new, kind, source[both]))
+
+
+def leave_out(
+    prior: DepthPrior, source: NDArray[np.uint8], used: NDArray[np.bool_]
+) -> tuple[DepthPrior, NDArray[np.uint8]]:
+    """The prior and its sources (H, W) without the pixels that a mask leaves out."""
+    nothing = np.float32(0.0)
+    cut = DepthPrior(np.where(used, prior.depth, nothing), np.where(used, prior.sigma, nothing))
+    return cut, np.where(used, source, np.uint8(Source.NONE))

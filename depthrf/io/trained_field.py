@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from depthrf import __version__
 from depthrf.errors import DepthrfError
 from depthrf.geometry.transforms import Similarity
 from depthrf.nerf.model import RadianceField
@@ -35,7 +36,7 @@ def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds
     ``key`` names the run: options and inputs. The optimiser's state is left out after the last step.
     """
     state = trainer.state()
-    if trainer.step >= trainer.options.steps:
+    if trainer.step >= trainer.total:
         del state["optimiser"]
     frame = field.normalised_from_scene
     with atomic_path(path) as temporary:
@@ -43,6 +44,7 @@ def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds
             **state,
             "key": key,
             "seconds": seconds,
+            "version": __version__,
             "options": json.dumps(to_dict(field.model.options)),
             "num_photos": len(field.model.appearance),
             "scale": frame.scale,

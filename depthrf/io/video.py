@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -83,6 +83,74 @@ def read_video(path: Path) -> tuple[NDArray[np.uint8], float]:
     finally:
         reader.close()
     return np.stack(frames) if frames else np.zeros((0, height, width, 3), np.uint8), float(meta["fps"])
+
+
+def read_grey_frames(path: Path, side: int) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of a clip, (H, W), upright as its rotation mark asks, made smaller to ``side`` pixels at most.
+
+    Raises:
+        DepthrfError: Nothing in the file can be decoded.
+    """
+    fit = f"scale='min(iw,{side})':'min(ih,{side})':force_original_aspect_ratio=decrease:flags=area"
+    return _decode(path, fit, "pgm", "gray")
+
+
+def read_frames(path: Path, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    """The frames of the given ascending indices at full size, (H, W, 3), upright.
+
+    Raises:
+        DepthrfError: Nothing in the file can be decoded.
+    """
+    wanted = "+".join(f"eq(n,{index})" for index in indices)
+    return _decode(path, f"select='{wanted}'", "ppm", "rgb24")
+
+
+def _decode(path: Path, filters: str, codec: str, pixels: str) -> Iterator[NDArray[np.uint8]]:
+    """Frames as ffmpeg writes them one after the other in a netpbm format, each with its size."""
+    import imageio_ffmpeg
+
+    # fmt: off
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path.absolute()), "-map", "0:v:0",
+        # Frames as they are in the clip: a phone's uneven time stamps must not double or drop any.
+        "-fps_mode", "passthrough", "-vf", filters, "-f", "image2pipe", "-c:v", codec, "-pix_fmt", pixels, "-",
+    ]
+    # fmt: on
+    with tempfile.TemporaryFile() as log:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        except OSError as e:
+            raise DepthrfError(f"Cannot start the video decoder: {e}. {_ADVICE}") from e
+        assert process.stdout is not None
+        count = 0
+        try:
+            while (frame := _read_netpbm(process.stdout)) is not None:
+                yield frame
+                count += 1
+        finally:
+            _stop(process)
+            process.stdout.close()
+        if not count:
+            raise DepthrfError(
+                f"{path} holds no video that can be decoded ({_last_words(log) or 'no frames'}). "
+                "Convert it to an H.264 MP4, or save some of its frames as photos."
+            )
+
+
+def _read_netpbm(stream: IO[bytes]) -> NDArray[np.uint8] | None:
+    """The next binary PGM or PPM of a stream; None at its end."""
+    kind = stream.readline().strip()
+    if kind not in (b"P5", b"P6"):
+        return None
+    width, height = map(int, stream.readline().split())
+    stream.readline()
+    channels = 1 if kind == b"P5" else 3
+    data = stream.read(width * height * channels)
+    if len(data) < width * height * channels:
+        return None
+    return np.frombuffer(data, np.uint8).reshape((height, width) if channels == 1 else (height, width, 3))
 
 
 def check_encoder() -> None:

@@ -1,7 +1,8 @@
 """Radiance fields: density and colour of the samples along rays.
 
 A field has ``density(samples) -> (density, features)`` with density (R, S) and features (R, S, G), and
-``color(features, viewdirs, appearance) -> (R, S, 3)``; viewdirs (R, 3) are unit vectors, appearance (R, A).
+``color(features, viewdirs, appearance) -> (R, S, 3)``; viewdirs (R, 3) are unit vectors, appearance (R, A). Under
+autocast the linear layers run in its type; densities and colours are float32 always.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from depthrf.nerf import coord, encoding
+from depthrf.nerf import coord, encoding, hashgrid
 from depthrf.nerf.hashgrid.contract import resolutions
 from depthrf.nerf.options import FieldOptions, GridOptions
 
@@ -46,10 +47,7 @@ class HashEncoding(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         """(..., 3) points of the normalised scene -> (..., L * F)."""
         u = coord.grid_coordinates(points).reshape(-1, 3)
-        if u.device.type == "cpu":
-            from depthrf.nerf.hashgrid.cpu import encode
-        else:
-            from depthrf.nerf.hashgrid.reference import encode
+        encode = hashgrid.implementation(u.device.type)
         return encode(u, self.table, self.resolutions).view(*points.shape[:-1], self.num_features)
 
 
@@ -89,7 +87,7 @@ class HashField(nn.Module):
         self.color_mlp = nn.Sequential(nn.ReLU(), *mlp(options.width, options.width, 3))
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        raw = self.density_mlp(self.encoding(samples.points()))
+        raw = self.density_mlp(self.encoding(samples.points())).float()
         density: Tensor = TruncExp.apply(raw[..., 0] + self.options.density_bias)
         return density, raw[..., 1:]
 
@@ -99,7 +97,7 @@ class HashField(nn.Module):
         weight, split = self.color_in.weight, features.shape[-1]
         per_sample = nn.functional.linear(features, weight[:, :split])
         per_ray = nn.functional.linear(constants, weight[:, split:], self.color_in.bias)
-        return torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]))
+        return torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]).float())
 
 
 class MlpField(nn.Module):
@@ -130,7 +128,7 @@ class MlpField(nn.Module):
         x = encoded
         for index, layer in enumerate(self.trunk):
             x = torch.relu(layer(torch.cat([x, encoded], dim=-1) if index == self.skip else x))
-        density = nn.functional.softplus(self.density_head(x)[..., 0] + self.options.density_bias)
+        density = nn.functional.softplus(self.density_head(x)[..., 0].float() + self.options.density_bias)
         return density, x
 
     def color(self, features: Tensor, viewdirs: Tensor, appearance: Tensor) -> Tensor:
@@ -142,7 +140,7 @@ class MlpField(nn.Module):
         if self.options.appearance:
             encoded = encoding.positional_encoding(appearance, self.appearance_degree)
             parts.append(encoded[:, None].expand(-1, num_samples, -1))
-        rgb = torch.sigmoid(self.color_mlp(torch.cat(parts, dim=-1)))
+        rgb = torch.sigmoid(self.color_mlp(torch.cat(parts, dim=-1)).float())
         return rgb * (1.0 + 2.0 * self.rgb_padding) - self.rgb_padding
 
 

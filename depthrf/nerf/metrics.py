@@ -31,15 +31,22 @@ class DepthScores:
     depth_coverage: float
 
 
-def color_scores(rendered: Image, photo: Image) -> ColorScores:
-    """Scores of two uint8 images (H, W, 3)."""
+def color_scores(rendered: Image, photo: Image, used: NDArray[np.bool_] | None = None) -> ColorScores:
+    """Scores of two uint8 images (H, W, 3) over the pixels ``used`` (H, W), all when None.
+
+    SSIM's windows that only touch a left-out pixel see the photo on both sides there.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     x, y = rendered.astype(np.float64) / 255.0, photo.astype(np.float64) / 255.0
-    gain = (x * y).sum((0, 1)) / np.maximum((x * x).sum((0, 1)), 1e-12)
-    tensors = [torch.from_numpy(a).permute(2, 0, 1)[None].float() for a in (x, y)]
-    ssim = structural_similarity_index_measure(tensors[0], tensors[1], data_range=1.0)
-    return ColorScores(psnr(x, y), psnr(np.clip(gain * x, 0.0, 1.0), y), float(ssim))  # type: ignore[arg-type]
+    counted = np.ones(x.shape[:2], dtype=bool) if used is None or not used.any() else used
+    gain = (x * y)[counted].sum(0) / np.maximum((x * x)[counted].sum(0), 1e-12)
+    pasted = np.where(counted[..., None], x, y)
+    tensors = [torch.from_numpy(a).permute(2, 0, 1)[None].float() for a in (pasted, y)]
+    _, ssim = structural_similarity_index_measure(tensors[0], tensors[1], data_range=1.0, return_full_image=True)
+    x, y = x[counted], y[counted]
+    ssim_used = float(ssim[0].mean(0).numpy()[counted].mean())
+    return ColorScores(psnr(x, y), psnr(np.clip(gain * x, 0.0, 1.0), y), ssim_used)
 
 
 def psnr(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

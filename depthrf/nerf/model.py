@@ -26,25 +26,29 @@ class RadianceField(nn.Module):
         self.proposals = nn.ModuleList(PROPOSALS[options.field.kind](options) for _ in range(rounds))
         self.appearance = nn.Parameter(torch.zeros(num_photos, options.field.appearance))
 
-    def forward(self, rays: RayBatch, generator: torch.Generator | None = None) -> ModelOutput:
+    @property
+    def num_rounds(self) -> int:
+        """Rounds of sampling: the proposals and the field."""
+        return len(self.proposals) + 1
+
+    def forward(self, rays: RayBatch, jitter: Tensor | None = None) -> ModelOutput:
         """Renders R rays.
 
         Args:
             rays: ``camera_idx`` < 0 means a novel view, whose appearance is the zero vector.
-            generator: Jitters the samples (training); None renders deterministically at interval centres.
+            jitter: (R, num_rounds) in [-0.5, 0.5), moves the samples of each round (training); None: no jitter.
         """
         options = self.options
         num_rays = len(rays.origins)
         norm = rays.directions.norm(dim=-1)
-        s = torch.tensor([0.0, 1.0], device=norm.device).expand(num_rays, 2)
+        s = torch.linspace(0.0, 1.0, 2, device=norm.device).expand(num_rays, 2)
         weights = torch.ones((num_rays, 1), device=norm.device)
         levels: list[Level] = []
 
-        for network, count in zip(
-            (*self.proposals, None), (*options.proposal.num_samples, options.num_samples), strict=True
-        ):
+        counts = (*options.proposal.num_samples, options.num_samples)
+        for index, (network, count) in enumerate(zip((*self.proposals, None), counts, strict=True)):
             padding = options.proposal.padding if levels else 0.0
-            s = stepfun.resample(s, weights, count, padding, generator)
+            s = stepfun.resample(s, weights, count, padding, None if jitter is None else jitter[:, index])
             t = coord.t_from_s(s, rays.near, rays.far, options.spacing)
             samples = Samples(rays.origins, rays.directions, rays.radii, t)
             if network is not None:

@@ -89,9 +89,10 @@ class LossOptions:
 class OptimiserOptions:
     """Adam with a log-linear learning rate and warm-up."""
 
-    steps: int = option(20000, "training steps")
+    steps: int = option(20000, "training steps", flag=True)
     batch_rays: int = option(4096, "rays per step")
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
+    mixed_precision: bool = option(True, "MLPs in bfloat16, where a GPU computes in it; all else stays in float32")

@@ -24,7 +24,7 @@ class HashProposal(nn.Module):
         self.mlp = mlp(self.encoding.num_features, options.proposal.width, 1)
 
     def forward(self, samples: Samples) -> Tensor:
-        raw = self.mlp(self.encoding(samples.points()))[..., 0]
+        raw = self.mlp(self.encoding(samples.points()))[..., 0].float()
         return TruncExp.apply(raw + self.bias)  # type: ignore[no-any-return]
 
 
@@ -43,7 +43,7 @@ class MlpProposal(nn.Module):
         mean, covariance = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
         mean, covariance = coord.contract_gaussian(mean, covariance)
         encoded = encoding.integrated_encoding(mean, covariance.diagonal(dim1=-2, dim2=-1), self.degree)
-        return nn.functional.softplus(self.mlp(encoded)[..., 0] + self.bias)
+        return nn.functional.softplus(self.mlp(encoded)[..., 0].float() + self.bias)
 
 
 PROPOSALS: dict[str, Callable[[ModelOptions], nn.Module]] = {"hash": HashProposal, "mlp": MlpProposal}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ class RayBatch:
     depth: Tensor
     sigma: Tensor
     camera_idx: Tensor
+
+    def part(self, rows: slice) -> RayBatch:
+        """Some of the rays."""
+        return RayBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,15 @@ class PixelStore:
         views: list[View],
         images: list[NDArray[np.uint8]],
         priors: list[DepthPrior],
+        used: list[NDArray[np.bool_]] | None = None,
         *,
         bounds: Bounds,
         device: torch.device,
     ) -> None:
-        """Views, their photos (H, W, 3) and priors (H, W) at the same size; poses and depths normalised."""
+        """Views, their photos (H, W, 3), priors (H, W) and which pixels may be drawn (H, W), all at the same size.
+
+        Poses and depths are of the normalised scene. All pixels are drawn when ``used`` is None.
+        """
         self.cameras = CameraRays(views, bounds, device)
         sizes = np.array([[v.camera.width, v.camera.height] for v in views])
         ends = np.cumsum(sizes.prod(-1))
@@ -91,18 +99,29 @@ class PixelStore:
         self.rgb = torch.from_numpy(np.concatenate([i.reshape(-1, 3) for i in images])).to(device)
         self.depth = torch.from_numpy(np.concatenate([p.depth.reshape(-1) for p in priors])).to(device)
         self.sigma = torch.from_numpy(np.concatenate([p.sigma.reshape(-1) for p in priors])).to(device)
-        self.with_depth = torch.nonzero(self.depth > 0)[:, 0]
+        drawn = torch.ones(len(self.rgb), dtype=torch.bool)
+        if used is not None:
+            drawn = torch.from_numpy(np.concatenate([u.reshape(-1) for u in used]))
+        drawn = drawn.to(device)
+        self.with_depth = torch.nonzero((self.depth > 0) & drawn)[:, 0]
+        self.drawn = None if bool(drawn.all()) else torch.nonzero(drawn)[:, 0]
 
     @property
     def depth_coverage(self) -> float:
-        """Share of all pixels that have a depth prior."""
-        return len(self.with_depth) / len(self.depth)
+        """Share of the pixels that are drawn that have a depth prior."""
+        return len(self.with_depth) / self.num_drawn
+
+    @property
+    def num_drawn(self) -> int:
+        return len(self.rgb) if self.drawn is None else len(self.drawn)
 
     def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
         """Random pixels of all photos; at least ``depth_share`` of them with a depth prior, where there is any."""
         device = self.rgb.device
         guided = int(num_rays * depth_share) if 0 < self.depth_coverage < depth_share else 0
-        index = torch.randint(len(self.rgb), (num_rays - guided,), generator=generator, device=device)
+        index = torch.randint(self.num_drawn, (num_rays - guided,), generator=generator, device=device)
+        if self.drawn is not None:
+            index = self.drawn[index]
         if guided:
             pick = torch.randint(len(self.with_depth), (guided,), generator=generator, device=device)
             index = torch.cat([index, self.with_depth[pick]])

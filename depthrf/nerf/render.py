@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,17 @@ class ModelOutput:
     accumulation: Tensor
     depth_mean: Tensor
     depth_median: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors, each with R rows; :meth:`of` is the inverse."""
+        levels = [x for level in self.levels for x in (level.s, level.t, level.weights)]
+        return [*levels, self.rgb, self.accumulation, self.depth_mean, self.depth_median]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> ModelOutput:
+        """The output whose :meth:`tensors` these are."""
+        levels = [Level(*tensors[first : first + 3]) for first in range(0, len(tensors) - 4, 3)]
+        return cls(levels, *tensors[-4:])
 
 
 def weights_from_density(t: Tensor, density: Tensor, norm: Tensor) -> Tensor:

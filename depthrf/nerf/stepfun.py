@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def resample(t: Tensor, w: Tensor, num_samples: int, padding: float, generator: torch.Generator | None) -> Tensor:
+def resample(t: Tensor, w: Tensor, num_samples: int, padding: float, jitter: Tensor | None) -> Tensor:
     """Draws ``num_samples`` new intervals from the histogram by inverting its CDF.
 
     Args:
@@ -17,7 +17,7 @@ def resample(t: Tensor, w: Tensor, num_samples: int, padding: float, generator: 
         w: (R, S) weights >= 0; no gradient flows into the result.
         num_samples: Number of new intervals N.
         padding: Added to every weight times the interval count, so that no interval is ever left without samples.
-        generator: Draws one jitter per ray; None places the samples at the centres (rendering).
+        jitter: (R,) in [-0.5, 0.5): moves the samples of a ray by this share of their spacing; None (rendering): 0.
 
     Returns:
         (R, N+1) new edges, sorted; the first and last are those of ``t``.
@@ -26,10 +26,9 @@ def resample(t: Tensor, w: Tensor, num_samples: int, padding: float, generator: 
     cdf = torch.cumsum(w, dim=-1)
     cdf = torch.cat([torch.zeros_like(cdf[:, :1]), cdf / cdf[:, -1:]], dim=-1)
     u = torch.linspace(0.0, 1.0, num_samples + 1, device=t.device, dtype=t.dtype).expand(t.shape[0], -1)
-    if generator is not None:
-        jitter = torch.rand((t.shape[0], 1), generator=generator, device=t.device, dtype=t.dtype) - 0.5
+    if jitter is not None:
         # The end edges stay, so that the new histogram covers the same range.
-        u = torch.cat([u[:, :1], u[:, 1:-1] + jitter / num_samples, u[:, -1:]], dim=-1)
+        u = torch.cat([u[:, :1], u[:, 1:-1] + jitter[:, None] / num_samples, u[:, -1:]], dim=-1)
     return invert_cdf(u, t, cdf)
 
 

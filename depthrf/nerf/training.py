@@ -1,4 +1,7 @@
-"""Training: one optimiser step after another, deterministic for a seed and resumable at any step."""
+"""Training: one optimiser step after another, deterministic for a seed and resumable at any step.
+
+Nothing in a step makes the host wait for a GPU: what a step measures stays on the device until somebody reads it.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +10,112 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
-from depthrf.nerf.rays import PixelStore
+from depthrf.nerf.parallel import Workers
+from depthrf.nerf.rays import PixelStore, RayBatch
+from depthrf.nerf.render import ModelOutput
+from depthrf.nerf.schedule import learning_rate
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured, still on the device so that reading it is the caller's choice: losses by name, PSNR."""
+    """What a step measured, still on the device so that reading it is the caller's choice.
+
+    losses by name; psnr of the batch in dB; ``skipped``: steps left out in a row up to and with this one, because the
+    loss or its gradient was not finite; ``last_skipped``: number of the last such step, -1 = none.
+    """
 
     losses: dict[str, Tensor]
     psnr: Tensor
+    skipped: Tensor
+    last_skipped: Tensor
 
 
 class Trainer:
-    """Optimises a model on a pixel store. ``step`` counts the optimiser steps done."""
+    """Optimises a model on a pixel store.
 
-    def __init__(self, model: RadianceField, optimiser: OptimiserOptions, losses: LossOptions, *, seed: int) -> None:
-        self.model, self.options, self.losses, self.seed = model, optimiser, losses, seed
+    ``step`` counts the optimiser steps done, ``total`` those of the whole run. ``rate_factor`` scales the learning
+    rate. At most ``chunk_rays`` rays are rendered at a time: less takes less memory and changes no gradient.
+    """
+
+    def __init__(
+        self,
+        model: RadianceField,
+        optimiser: OptimiserOptions,
+        losses: LossOptions,
+        *,
+        seed: int,
+        workers: Workers = Workers(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.model, self.options, self.losses, self.seed, self.workers = model, optimiser, losses, seed, workers
         self.device = model.appearance.device
         self.optimiser = torch.optim.Adam(
             model.parameters(), lr=optimiser.rate, betas=(0.9, 0.99), eps=1e-15, fused=True
         )
         self.generator = torch.Generator(device=self.device)
-        self.step = 0
+        self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
+        self.chunk_rays = optimiser.batch_rays // workers.count
+        on_gpu = self.device.type == "cuda"
+        self.mixed = optimiser.mixed_precision and on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)
 
     def advance(self, store: PixelStore) -> StepResult:
         """One step. The random numbers depend on seed and step only, so a resumed run equals the straight one."""
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.options)
+            group["lr"] = self.rate_factor * learning_rate(self.step, self.total, self.options)
         rays = store.sample(self.options.batch_rays, self.options.depth_share, self.generator)
-        output = self.model(rays, self.generator)
-        losses = total_loss(output, rays, self.model.appearance, self.losses)
+        size = (self.options.batch_rays, self.model.num_rounds)
+        jitter = torch.rand(size, generator=self.generator, device=self.device) - 0.5
+        own = self.workers.share(self.options.batch_rays)
+        output = ModelOutput.of(self.workers.gather(self._render(rays.part(own), jitter[own]).tensors()))
+        losses = total_loss(output, rays, self.workers.once(self.model.appearance), self.losses)
+        loss = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.workers.sum_gradients(self.model.parameters())
+        self._update(loss)
         self.step += 1
         with torch.no_grad():
             psnr = -10.0 * torch.log10(((output.rgb - rays.rgb) ** 2).mean())
-        return StepResult({name: value.detach() for name, value in losses.items()}, psnr)
+        losses = {name: value.detach() for name, value in losses.items()}
+        return StepResult(losses, psnr, self._skipped, self._last_skipped)
+
+    def _render(self, rays: RayBatch, jitter: Tensor) -> ModelOutput:
+        """All rays at once, or in chunks that are rendered again, one at a time, when their gradient is due."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            if len(jitter) <= self.chunk_rays:
+                return self.model(rays, jitter)  # type: ignore[no-any-return]
+            parts = []
+            for first in range(0, len(jitter), self.chunk_rays):
+                rows = slice(first, first + self.chunk_rays)
+                arguments = self.model, rays.part(rows), jitter[rows]
+                parts.append(checkpoint(*arguments, use_reentrant=False, preserve_rng_state=False).tensors())
+        return ModelOutput.of([torch.cat(tensors) for tensors in zip(*parts, strict=True)])
+
+    @torch.no_grad()
+    def _update(self, loss: Tensor) -> None:
+        """The optimiser's step, left out on the device where loss or gradient is not finite."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        finite = torch.isfinite(loss + torch.nn.utils.get_total_norm(gradients))
+        # The fused optimiser takes this from a gradient scaler: 1 leaves parameters and state as they are.
+        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimiser.step()
+        self._skipped = torch.where(finite, 0, self._skipped + 1)
+        self._last_skipped = torch.where(finite, self._last_skipped, self.step + 1)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that :meth:`restore` needs to go on exactly here."""
-        return {"step": self.step, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        plain = {"step": self.step, "total": self.total, "rate_factor": self.rate_factor}
+        return {**plain, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up a state made by :meth:`state` with the same options."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
-
-
-def learning_rate(step: int, options: OptimiserOptions) -> float:
-    """Log-linear from ``rate`` to ``rate_final`` with a linear warm-up from 1 %."""
-    progress = min(step / max(options.steps, 1), 1.0)
-    warm = min((step + 1) / options.warmup_steps, 1.0) if options.warmup_steps else 1.0
-    ramp = 0.01 + 0.99 * warm
-    return float(ramp * options.rate ** (1.0 - progress) * options.rate_final**progress)
+        self.step, self.total, self.rate_factor = int(state["step"]), int(state["total"]), state["rate_factor"]
+        self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)

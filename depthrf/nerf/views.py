@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,15 +24,19 @@ class RenderedView:
 
 
 @torch.no_grad()
-def render_view(model: RadianceField, view: View, bounds: Bounds, *, chunk_rays: int = 8192) -> RenderedView:
-    """Renders a view whose pose is of the normalised scene, with the mean appearance."""
+def render_view(
+    model: RadianceField, view: View, bounds: Bounds, *, chunk_rays: int = 8192, compiled: bool = True
+) -> RenderedView:
+    """Renders a view whose pose is of the normalised scene, with the mean appearance.
+
+    ``compiled``: on the CPU, with a kernel whose compilation takes some seconds once, which few small views do not pay.
+    """
     device = model.appearance.device
     rays = view_rays(view, bounds, device)
-    render = render_rays if can_render(model) else _render_with_model
+    render = render_rays if compiled and can_render(model) else _render_with_model
     parts = []
     for first in range(0, len(rays.origins), chunk_rays):
-        chunk = RayBatch(**{f.name: getattr(rays, f.name)[first : first + chunk_rays] for f in fields(rays)})
-        parts.append(render(model, chunk))
+        parts.append(render(model, rays.part(slice(first, first + chunk_rays))))
     rgb = np.concatenate([p.rgb for p in parts])
     height, width = view.camera.height, view.camera.width
     return RenderedView(

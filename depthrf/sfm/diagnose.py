@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MIN_PHOTOS = 3
+OVERLAP_ADVICE = "Neighbouring photos should show at least half of the same scene, in focus and with visible texture."
+PARALLAX_ADVICE = "Move sideways between shots by about a tenth of the distance to the scene."
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,24 @@ def neighbours(name: str, links: Sequence[Link]) -> list[tuple[str, int]]:
     return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
+def weakest_link(group: Sequence[str], links: Sequence[Link]) -> Link | None:
+    """The link that holds a connected group together worst: the least of its maximum spanning tree (Kruskal 1956)."""
+    inside = [link for link in links if link.first in group and link.second in group]
+    tree: list[Link] = []
+    for link in sorted(inside, key=lambda k: (-k.num_matches, k.first, k.second)):
+        if len(groups(group, [*tree, link])) < len(groups(group, tree)):
+            tree.append(link)
+    return tree[-1] if tree else None
+
+
+def bridge(names: Sequence[str], group: Iterable[str], others: Iterable[str]) -> tuple[str, str]:
+    """A photo of the group and one of the others that are nearest in the order in which they were taken (``names``)."""
+    place = {name: index for index, name in enumerate(names)}
+    pairs = [(a, b) for a in sorted(group) for b in sorted(others)]
+    first, second = min(pairs, key=lambda pair: abs(place[pair[0]] - place[pair[1]]))
+    return (first, second) if place[first] < place[second] else (second, first)
+
+
 def why_dropped(name: str, cause: str | None, links: Sequence[Link]) -> str:
     """Reason for one photo: the cause where one was measured, and its best neighbours."""
     best = neighbours(name, links)[:2]
@@ -60,15 +80,12 @@ def too_few(num_photos: int) -> str:
 def why_failed(names: Sequence[str], links: Sequence[Link], num_trusted: int, min_photos: int) -> str:
     """Message for a set of which fewer than ``min_photos`` could be placed: the measured cause and what to do."""
     if not links:
-        return (
-            f"No two of the {len(names)} photos share enough detail to tell how they were taken. Neighbouring photos "
-            "should show at least half of the same scene, in focus and with visible texture."
-        )
+        return f"No two of the {len(names)} photos share enough detail to tell how they were taken. {OVERLAP_ADVICE}"
     flat = sum(link.flat for link in links)
     if num_trusted < MIN_PHOTOS and flat == len(links):
         return (
             "The photos seem to be taken from one spot (or show one flat surface): their matches have no parallax. "
-            "Move sideways between shots by about a tenth of the distance to the scene."
+            f"{PARALLAX_ADVICE}"
         )
     parts = groups(names, links)
     placed = f"Only {num_trusted} of {len(names)} photos could be placed (at least {min_photos} needed)"

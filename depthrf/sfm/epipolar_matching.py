@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.geometry.transforms import invert_rigid
+from depthrf.geometry.two_views import epipolar_error_px
 from depthrf.sfm._pycolmap import pycolmap
 from depthrf.sfm.features import read_pairs
 from depthrf.sfm.jobs import Report
 from depthrf.sfm.models import lens_of, placed_images, pose_of
-from depthrf.sfm.selfcheck import RayPair, epipolar_error_px
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -76,8 +76,9 @@ def match_along_lines(first: Keypoints, second: Keypoints, second_from_first: Ar
     choice, keep = np.concatenate(choices), np.concatenate(distinct)
     keep &= choice_of_second[choice] == np.arange(len(choice))
     matches = np.column_stack([np.flatnonzero(keep), choice[keep]])
-    pair = RayPair("", "", first.rays[matches[:, 0]], second.rays[matches[:, 1]])
-    return matches[epipolar_error_px(pair, second_from_first, first.focal, second.focal) <= max_error_px]
+    rays_first, rays_second = first.rays[matches[:, 0]], second.rays[matches[:, 1]]
+    error = epipolar_error_px(rays_first, rays_second, second_from_first, first.focal, second.focal)
+    return matches[error <= max_error_px]
 
 
 def _distinct_best(similarity: Floats, second: Keypoints) -> tuple[Indices, NDArray[np.bool_]]:

@@ -57,16 +57,24 @@ def build_database(
     groups: Sequence[CameraGroup],
     features: Features,
     *,
+    masks: Path | None = None,
     seed: int,
     threads: int,
     report: Report,
 ) -> None:
-    """Extracts features of all photos of ``groups`` and matches all pairs."""
+    """Extracts features of all photos of ``groups``, where ``masks`` are not 0, and matches all pairs."""
     names = sorted(name for group in groups for name in group.names)
     _import_photos(path, images, groups, names)
+    reader = pycolmap.ImageReaderOptions()
+    if masks is not None:
+        reader.mask_path = masks
     with report.watch(path, "keypoints", "Finding keypoints", len(names)):
         pycolmap.extract_features(
-            path, images, image_names=names, extraction_options=extraction_options(features, threads)
+            path,
+            images,
+            image_names=names,
+            reader_options=reader,
+            extraction_options=extraction_options(features, threads),
         )
     pairs = len(names) * (len(names) - 1) // 2
     matching, verification = matching_options(features, seed, threads)

@@ -37,13 +37,17 @@ class CameraGroup:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a job reads photos and writes: sfm work folder, undistorted photos, undistorted model, point cloud."""
+    """Where a job reads photos and writes: sfm work folder, undistorted photos, undistorted model, point cloud.
+
+    masks: ``<name>.png`` of every photo, None without any; no keypoints are found where a mask is 0.
+    """
 
     images: Path
     sfm: Path
     undistorted_images: Path
     undistorted_sparse: Path
     point_cloud: Path
+    masks: Path | None = None
 
 
 @dataclass(frozen=True)

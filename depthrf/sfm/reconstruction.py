@@ -104,6 +104,7 @@ def _matches(job: ReconstructJob, features: Features, report: Report) -> Matches
         job.folders.images,
         job.groups,
         features,
+        masks=job.folders.masks,
         seed=job.seed,
         threads=job.threads,
         report=report,

@@ -101,7 +101,16 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
     for rung in ladder(len(names), job.max_image_size)[:2]:
         features = rung.features
         database = job.folders.sfm / database_name(features, train, job.content, job.seed)
-        build_database(database, job.folders.images, train, features, seed=job.seed, threads=job.threads, report=report)
+        build_database(
+            database,
+            job.folders.images,
+            train,
+            features,
+            masks=job.folders.masks,
+            seed=job.seed,
+            threads=job.threads,
+            report=report,
+        )
         found = _posed(database, job, work, report)
         if np.median([i.num_points3D for i in placed_images(found.model)]) >= _FEW_POINTS:
             break

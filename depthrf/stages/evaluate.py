@@ -55,18 +55,20 @@ class Summary:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Views to score, with the folder of their undistorted photos and reference depths (H, W) by view name."""
+    """Views to score, with their folders of undistorted photos and masks and reference depths (H, W) by view name."""
 
     views: list[View]
     images: Path
     depth: dict[str, NDArray[np.float32]]
     depth_reference: str | None
     not_registered: list[dict[str, str]]
+    masks: Path
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
     further = [options.photos] if options.photos else []
-    return [workspace.checkpoint, workspace.transforms, workspace.undistorted_images, *further]
+    undistorted = [workspace.undistorted_images, workspace.undistorted_masks]
+    return [workspace.checkpoint, workspace.transforms, *undistorted, *further]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -113,15 +115,18 @@ def _test_views(workspace: Workspace) -> HeldOut:
             "--photos DIR, or poses with test_filenames (--poses transforms.json)."
         )
     depth = {v.name: d for v in views if (d := load_sensor_depth(workspace, v)) is not None}
-    return HeldOut(views, workspace.undistorted_images, depth, "sensor" if depth else None, [])
+    images, masks = workspace.undistorted_images, workspace.undistorted_masks
+    return HeldOut(views, images, depth, "sensor" if depth else None, [], masks)
 
 
 def _registered(workspace: Workspace, folder: Path) -> HeldOut:
     """Further photos, placed in the finished model; their keypoints on its points are the reference depth."""
+    from depthrf.io.masks import undistort_masks
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
 
-    collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"))
+    taken = workspace.evaluation_dir / "masks"
+    collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
     trained = {fingerprint(p) for p in workspace.images.iterdir()}
     paths = [p for p in collected if fingerprint(p) not in trained]
     if known := len(collected) - len(paths):
@@ -145,7 +150,10 @@ def _registered(workspace: Workspace, folder: Path) -> HeldOut:
         raise DepthrfError(f"None of the {len(paths)} photos in {folder} could be placed in the model.")
     depth = {view.name: _keypoint_depth(view, found.depths[view.name]) for view in found.views}
     failed = [{"name": photo.name, "reason": photo.reason} for photo in found.failed]
-    return HeldOut(found.views, workspace.evaluation_dir / "undistorted", depth, "sfm_keypoints", failed)
+    masks = workspace.evaluation_dir / "undistorted_masks"
+    if taken.is_dir():
+        undistort_masks(taken, workspace.sfm / "sparse" / "0", found.views, masks)
+    return HeldOut(found.views, workspace.evaluation_dir / "undistorted", depth, "sfm_keypoints", failed, masks)
 
 
 def _keypoint_depth(view: View, keypoints: SparseDepths) -> NDArray[np.float32]:
@@ -167,6 +175,7 @@ def _score(workspace: Workspace, field: TrainedField, view: View, held_out: Held
 
     from depthrf.geometry.camera import DepthPrior
     from depthrf.io.images import read_rgb, write_png
+    from depthrf.io.masks import read_used
     from depthrf.nerf.metrics import color_scores, depth_scores
     from depthrf.nerf.normalise import normalise_view
     from depthrf.nerf.rays import resize_prior
@@ -177,10 +186,11 @@ def _score(workspace: Workspace, field: TrainedField, view: View, held_out: Held
     rendered = render_view(field.model, normalise_view(view.with_camera(camera), frame), field.bounds)
     photo = read_rgb(held_out.images / view.name)
     photo = cv2.resize(photo, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    row: dict[str, Any] = {"name": view.name, **asdict(color_scores(rendered.rgb, photo)), "lpips": None}
+    used = read_used(held_out.masks, view.name, camera)
+    row: dict[str, Any] = {"name": view.name, **asdict(color_scores(rendered.rgb, photo, used)), "lpips": None}
     if view.name in held_out.depth:
         reference = held_out.depth[view.name]
-        reference = resize_prior(DepthPrior(reference, reference), camera).depth
+        reference = resize_prior(DepthPrior(reference, reference), camera).depth * used
         scores = depth_scores(rendered.depth / frame.scale, reference)
         row |= asdict(scores) if scores else {}
     depth = colorise_depth(rendered.depth, field.bounds)

@@ -1,43 +1,33 @@
-"""Stage 1: a folder of photos into upright 8-bit RGB copies, with the fate of every file of the folder.
+"""Stage 1: a folder of photos, or a video, into upright 8-bit RGB copies, with the fate of every file of the folder.
 
 Upright RGB JPEG and PNG are copied byte for byte. The others are converted: what was lossless (PNG, TIFF, BMP) to PNG,
-which loses nothing; what was lossy (JPEG to be turned, WebP, HEIC) to JPEG of quality 95, which adds no visible loss
-and keeps the folder small.
+which loses nothing; what was lossy (JPEG to be turned, WebP, HEIC, video) to JPEG of quality 95, which adds no visible
+loss and keeps the folder small.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from depthrf.console import note, progress, warn
-from depthrf.errors import DepthrfError, UsageError
+from depthrf.console import note
+from depthrf.errors import DepthrfError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.stages import ingest_capture
-from depthrf.workspace import Workspace, atomic_open, fresh_dir, read_json, write_json
+from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
 
 if TYPE_CHECKING:
-    from depthrf.io.images import PhotoInfo
+    from depthrf.io.captures.capture import Capture
+    from depthrf.io.photo_folder import Rejected, UsablePhoto
 
 REQUIRES: tuple[str, ...] = ()
-MIN_SIDE = 64  # pixels
-_VIDEO = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".3gp"})
-_RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
-_PICTURE = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif", ".mpo"})
-_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Options:
-    photos: Path | None = option(None, "folder of photos; the workspace's own when left out")
+    photos: Path | None = option(None, "folder of photos, or a video; the workspace's own when left out")
     sensor_depth: Path | None = option(
         None, "folder of depth maps named like the photos: 16-bit PNG, npy or EXR (metres)"
     )
@@ -45,25 +35,21 @@ class Options:
     depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
     export_poses: bool = option(True, "use the poses of a phone app's export or another program's folder")
     max_photos: int = option(60, "of an export with more photos, this many at equal steps are used")
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A file that is not used. ``name`` is its file name in the photo folder."""
-
-    name: str
-    reason: str
+    masks: Path | None = option(None, "folder of masks, black = ignore: <photo>.png; else `masks` in or beside photos")
+    frames: int = option(40, "of a video, this many frames at most")
 
 
 @dataclass(frozen=True)
 class Summary:
-    num_files: int  # of the folder, hidden files apart
+    num_files: int  # of the folder, hidden files apart; of a video, its frames
     num_photos: int  # in images/
     num_converted: int
     num_with_focal: int  # photos whose EXIF tells the focal length
     rejected: tuple[Rejected, ...]
     num_sensor_depth: int
     num_poses: int  # that came with the photos
+    num_masks: int
+    masked_share: float  # of the pixels of the photos with masks
 
 
 @dataclass(frozen=True)
@@ -81,162 +67,136 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class _Good:
-    path: Path
-    info: PhotoInfo
-    name: str
+class _Taken:
+    """What is in images/ now, and the files of the folder that are not."""
+
+    photos: list[UsablePhoto]
+    rejected: list[Rejected]
+    num_files: int
+    num_converted: int
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    capture = ingest_capture.find(_photo_folder(workspace, options), options.max_photos)
-    photos = capture.files if capture else _entries(_photo_folder(workspace, options), "photo folder")
+    from depthrf.io.masks import find_masks
+
+    source = _source(workspace, options)
+    files = [source]
+    if source.is_dir():
+        capture = ingest_capture.find(source, options.max_photos)
+        files = capture.files if capture else _photo_files(source)
+        masks = [*find_masks(source, [p.name for p in files], options.masks).values()]
+    else:  # the frames they are named like are known only later
+        masks = [options.masks] if options.masks else []
     depth_maps = ingest_capture.depth_files(options.sensor_depth) if options.sensor_depth else []
-    return [p for p in (*photos, *depth_maps, options.depth_camera) if p is not None and p.is_file()]
+    return [*(p for p in (*files, *depth_maps, options.depth_camera) if p is not None and p.is_file()), *masks]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    kept = (workspace.sensor_depth, workspace.sensor_confidence, workspace.sensor_cameras, workspace.given_poses)
-    return [workspace.images, workspace.photos, *kept]
+    sensor = (workspace.sensor_depth, workspace.sensor_confidence, workspace.sensor_cameras)
+    return [workspace.images, workspace.photos, workspace.masks, *sensor, workspace.given_poses]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Fills images/ and photos.json, and where there are any, sensor depth and poses.
+    """Fills images/ and photos.json, and where there are any, masks/, sensor depth and poses.
 
     Raises:
-        UsageError: The photo or depth folder does not exist or is no folder.
-        DepthrfError: Too few usable photos, or depth maps of the wrong kind.
+        UsageError: The photos, masks or depth maps do not exist or are of the wrong kind.
+        DepthrfError: Too few usable photos, or masks or depth maps that do not fit them.
     """
-    folder = _photo_folder(workspace, options)
-    capture = ingest_capture.open_capture(workspace, folder, options.max_photos)
-    entries = [shot.photo for shot in capture.shots] if capture else _entries(folder, "photo folder")
-    good, rejected = _examine_all(entries)
-    if len(good) < MIN_PHOTOS:
-        raise DepthrfError(_too_few(folder, entries, good, rejected))
-    fresh_dir(workspace.images)
-    _in_threads("copying photos", lambda g: _copy(g, workspace.images), good)
-    num_poses = ingest_capture.take_poses(workspace, good, capture if options.export_poses else None)
+    source = _source(workspace, options)
+    capture = ingest_capture.open_capture(workspace, source, options.max_photos) if source.is_dir() else None
+    taken = _take_video(workspace, source, options) if source.is_file() else _take_folder(workspace, source, capture)
+    num_masks, masked = ingest_masks(source, taken.photos, options.masks, workspace.masks)
+    num_poses = ingest_capture.take_poses(workspace, taken.photos, capture if options.export_poses else None)
     num_depth = ingest_capture.take_depth(
-        workspace, good, capture, options.sensor_depth, options.depth_unit, options.depth_camera
+        workspace, taken.photos, capture, options.sensor_depth, options.depth_unit, options.depth_camera
     )
     ingest_capture.clear_frames(workspace)
-    write_json(workspace.photos, {"photos": _table(good, rejected)})
+    write_json(workspace.photos, {"photos": _table(taken)})
     summary = Summary(
-        num_files=len(entries),
-        num_photos=len(good),
-        num_converted=sum(not g.info.as_is for g in good),
-        num_with_focal=sum(g.info.focal_px is not None for g in good),
-        rejected=tuple(rejected),
+        num_files=taken.num_files,
+        num_photos=len(taken.photos),
+        num_converted=taken.num_converted,
+        num_with_focal=sum(p.info.focal_px is not None for p in taken.photos),
+        rejected=tuple(taken.rejected),
         num_sensor_depth=num_depth,
         num_poses=num_poses,
+        num_masks=num_masks,
+        masked_share=masked,
     )
-    _tell(summary, good)
+    _tell(summary, taken.photos)
     return summary
 
 
-def collect(folder: Path, destination: Path) -> list[Path]:
-    """Upright 8-bit RGB copies of a folder's usable photos in ``destination``, however few; warns of the others.
+def collect(folder: Path, destination: Path, masks: Path) -> list[Path]:
+    """Upright 8-bit RGB copies of a folder's usable photos, however few; warns of the others.
+
+    Args:
+        folder: The photos, with a sub-folder ``masks`` or one beside it, or none.
+        destination, masks: Where to write the copies and their masks, if there are any.
 
     Raises:
         UsageError: The folder does not exist or is no folder.
     """
-    good, _ = _examine_all(_entries(folder, "photo folder"))
-    _in_threads("copying photos", lambda g: _copy(g, destination), good)
-    return [destination / g.name for g in good]
+    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
+
+    good, _ = examine_photos(_photo_files(folder))
+    ingest_masks(folder, good, None, masks)
+    return in_threads("copying photos", lambda p: copy_upright(p, destination), good)
 
 
-def _examine_all(entries: list[Path]) -> tuple[list[_Good], list[Rejected]]:
-    """Which files of a folder are usable photos; warns of the others."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # remarks on EXIF oddities and on large pictures
-        found = _in_threads("reading photos", _examine, entries)
-    good, rejected = _sort_out(entries, found)
-    for file in rejected:
-        warn(f"{file.name} is not used: {file.reason}")
-    return good, rejected
+def ingest_masks(source: Path, photos: list[UsablePhoto], given: Path | None, folder: Path) -> tuple[int, float]:
+    """Writes the photos' masks to ``folder``, which is there only when there are any.
+
+    Returns:
+        How many photos have masks, and the share of their pixels that is left out.
+    """
+    from depthrf.io.masks import find_masks, write_masks
+
+    remove(folder)
+    found = find_masks(source, [p.path.name for p in photos], given)
+    return len(found), write_masks(photos, found, folder) if found else 0.0
 
 
-def _photo_folder(workspace: Workspace, options: Options) -> Path:
-    return options.photos if options.photos is not None else Path(str(read_json(workspace.manifest)["photos"]))
+def _source(workspace: Workspace, options: Options) -> Path:
+    """The folder of photos or the video.
+
+    Raises:
+        UsageError: It does not exist or is of another kind.
+    """
+    from depthrf.io.clip import check_source
+
+    source = options.photos if options.photos is not None else Path(str(read_json(workspace.manifest)["photos"]))
+    check_source(source)
+    return source
 
 
-def _entries(folder: Path, what: str) -> list[Path]:
-    """Everything in a folder but hidden and system files, by name."""
-    if not folder.exists():
-        raise UsageError(f"No such {what}: {folder}")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; give the {what} it lies in.")
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as e:
-        raise UsageError(f"Cannot read the {what} {folder}: {e.strerror}.") from e
-    return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _SYSTEM]
+def _photo_files(folder: Path) -> list[Path]:
+    from depthrf.io.photo_folder import list_files
+
+    return list_files(folder, "photo folder")
 
 
-def _in_threads(description: str, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Maps under a progress bar; decoding releases the GIL, and few threads bound the memory."""
-    from concurrent.futures import ThreadPoolExecutor
+def _take_folder(workspace: Workspace, folder: Path, capture: Capture | None) -> _Taken:
+    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
 
-    results = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress() as display:
-        task = display.add_task(description, total=len(items), info="")
-        try:
-            for result in pool.map(work, items):
-                results.append(result)
-                display.advance(task)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return results
+    entries = [shot.photo for shot in capture.shots] if capture else _photo_files(folder)
+    good, rejected = examine_photos(entries)
+    if len(good) < MIN_PHOTOS:
+        raise DepthrfError(_too_few(folder, entries, good, rejected))
+    fresh_dir(workspace.images)
+    in_threads("copying photos", lambda p: copy_upright(p, workspace.images), good)
+    return _Taken(good, rejected, len(entries), sum(not p.info.as_is for p in good))
 
 
-def _examine(path: Path) -> PhotoInfo | str:
-    """What a file holds, or why it is not used."""
-    from depthrf.io.images import UnreadableImageError, inspect_photo
+def _take_video(workspace: Workspace, clip: Path, options: Options) -> _Taken:
+    from depthrf.io.clip import take_frames
 
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return "a folder; photos in sub-folders are not read"
-    if suffix in _VIDEO:
-        return "a video; save some of its frames as photos"
-    if suffix in _RAW:
-        return "a camera raw file; export it as JPEG"
-    try:
-        info = inspect_photo(path)
-    except UnreadableImageError as e:
-        return str(e) if suffix in _PICTURE or path.stat().st_size == 0 else f"not a photo ({suffix or 'no ending'})"
-    if min(info.width, info.height) < MIN_SIDE:
-        return f"too small ({info.width}×{info.height} pixels; {MIN_SIDE} are the least)"
-    return info
+    photos, num_frames = take_frames(clip, fresh_dir(workspace.images), options.frames)
+    return _Taken(photos, [], num_frames, len(photos))
 
 
-def _sort_out(entries: list[Path], found: list[PhotoInfo | str]) -> tuple[list[_Good], list[Rejected]]:
-    """Names the usable photos, each stem once; copies of the same file are used once."""
-    usable: dict[Path, PhotoInfo] = {}
-    rejected = []
-    first: dict[str, Path] = {}
-    for path, info in zip(entries, found, strict=True):
-        if isinstance(info, str):
-            rejected.append(Rejected(path.name, info))
-        elif info.digest in first:
-            rejected.append(Rejected(path.name, f"the same file as {first[info.digest].name}"))
-        else:
-            first[info.digest] = path
-            usable[path] = info
-    taken: set[str] = set()
-    names: dict[Path, str] = {}
-    for path in sorted(usable, key=lambda p: not usable[p].as_is):  # photos copied as they are keep their names
-        stem = path.stem
-        if stem.casefold() in taken:
-            stem = f"{path.stem}_{path.suffix[1:].lower()}"
-        number = 2
-        while stem.casefold() in taken:
-            stem, number = f"{path.stem}_{number}", number + 1
-        taken.add(stem.casefold())
-        names[path] = stem + usable[path].suffix
-    return [_Good(path, info, names[path]) for path, info in usable.items()], rejected
-
-
-def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: list[Rejected]) -> str:
+def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejected: list[Rejected]) -> str:
     if not entries:
         return f"{folder} is empty. Put at least {MIN_PHOTOS} overlapping photos there (10 or more are better)."
     plural = "" if len(good) == 1 else "s"
@@ -249,31 +209,18 @@ def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: lis
     )
 
 
-def _copy(photo: _Good, folder: Path) -> None:
-    from depthrf.io.images import read_rgb, write_jpeg, write_png
-
-    target = folder / photo.name
-    if photo.info.as_is:
-        with atomic_open(target, "wb") as handle:
-            handle.write(photo.path.read_bytes())
-    elif target.suffix.lower() == ".png":
-        write_png(target, read_rgb(photo.path))
-    else:
-        write_jpeg(target, read_rgb(photo.path))
-
-
-def _table(good: list[_Good], rejected: list[Rejected]) -> list[Photo]:
-    rows = [Photo(r.name, None, "rejected", r.reason) for r in rejected]
-    for g in good:
-        i = g.info
+def _table(taken: _Taken) -> list[Photo]:
+    rows = [Photo(r.name, None, "rejected", r.reason) for r in taken.rejected]
+    for photo in taken.photos:
+        i = photo.info
         focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
         key = f"{i.width}x{i.height} {i.camera_name}{focal}".strip()
         status = "used" if i.as_is else "converted"
-        rows.append(Photo(g.path.name, g.name, status, None, i.width, i.height, i.focal_px, key))
+        rows.append(Photo(photo.path.name, photo.name, status, None, i.width, i.height, i.focal_px, key))
     return sorted(rows, key=lambda row: row.source)
 
 
-def _tell(summary: Summary, good: list[_Good]) -> None:
+def _tell(summary: Summary, good: list[UsablePhoto]) -> None:
     sizes = sorted({f"{g.info.width}×{g.info.height}" for g in good})
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
@@ -282,5 +229,6 @@ def _tell(summary: Summary, good: list[_Good]) -> None:
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
         f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if summary.num_sensor_depth else "",
         f"poses for {summary.num_poses}" if summary.num_poses else "",
+        f"masks for {summary.num_masks} leave out {summary.masked_share:.0%} of them" if summary.num_masks else "",
     ]
     note("ingest: " + "; ".join(part for part in parts if part))

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
@@ -18,21 +18,10 @@ if TYPE_CHECKING:
 
     from depthrf.geometry.camera import Camera
     from depthrf.io.captures.capture import Capture, SensorFile
-    from depthrf.io.images import PhotoInfo
+    from depthrf.io.photo_folder import UsablePhoto
 
 _SAME_SHAPE = 0.03  # relative difference of the proportions of a photo and its depth map
 _FRAMES = "video_frames"
-
-
-class Photo(Protocol):
-    """A used photo: its file, what it holds, and its name in images/."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def info(self) -> PhotoInfo: ...
-    @property
-    def name(self) -> str: ...
 
 
 # Exports
@@ -102,7 +91,7 @@ def clear_frames(workspace: Workspace) -> None:
 # Poses
 
 
-def take_poses(workspace: Workspace, photos: Sequence[Photo], capture: Capture | None) -> int:
+def take_poses(workspace: Workspace, photos: Sequence[UsablePhoto], capture: Capture | None) -> int:
     """Writes the export's poses of the used photos for the sfm stage; how many there are.
 
     Raises:
@@ -132,7 +121,7 @@ def take_poses(workspace: Workspace, photos: Sequence[Photo], capture: Capture |
 
 def take_depth(
     workspace: Workspace,
-    photos: Sequence[Photo],
+    photos: Sequence[UsablePhoto],
     capture: Capture | None,
     folder: Path | None,
     unit: float,
@@ -196,7 +185,7 @@ def depth_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
-def _folder_sources(folder: Path, photos: Sequence[Photo], unit: float) -> Mapping[Path, SensorFile]:
+def _folder_sources(folder: Path, photos: Sequence[UsablePhoto], unit: float) -> Mapping[Path, SensorFile]:
     """The depth map of each photo by its stem: of an export, or the files of a folder."""
     from depthrf.io.captures.capture import SensorFile
     from depthrf.io.captures.registry import find_capture
@@ -220,7 +209,7 @@ def _folder_sources(folder: Path, photos: Sequence[Photo], unit: float) -> Mappi
     return sources
 
 
-def _copy_map(workspace: Workspace, photo: Photo, sensor: SensorFile, camera_file: Path | None) -> Camera | None:
+def _copy_map(workspace: Workspace, photo: UsablePhoto, sensor: SensorFile, camera_file: Path | None) -> Camera | None:
     """Writes one map, and its confidence where some is medium; returns the map's own camera where it has one."""
     import numpy as np
 
@@ -248,7 +237,7 @@ def _copy_map(workspace: Workspace, photo: Photo, sensor: SensorFile, camera_fil
     return camera.turned(turn) if camera is not None else None
 
 
-def _turn_of(photo: Photo, metres: NDArray[np.float32], path: Path, *, same_view: bool) -> int:
+def _turn_of(photo: UsablePhoto, metres: NDArray[np.float32], path: Path, *, same_view: bool) -> int:
     """EXIF orientation by which a depth map must be turned: its photo's, or 1 where it is upright already.
 
     Raises:

@@ -63,8 +63,10 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.sensor_depth,
         workspace.sensor_confidence,
         workspace.sensor_cameras,
+        workspace.mono_depth,
         workspace.aligned_depth,
         workspace.stereo_depth,
+        workspace.undistorted_masks,
     ]
 
 
@@ -80,11 +82,12 @@ def run(workspace: Workspace, options: Options) -> Summary:
     """
     import numpy as np
 
-    from depthrf.depth.merging import Source, merge
+    from depthrf.depth.merging import Source, leave_out, merge
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import write_prior
     from depthrf.io.depth_pictures import draw_prior
     from depthrf.io.images import write_jpeg
+    from depthrf.io.masks import read_used
 
     scene = load_scene(workspace.undistorted_sparse)
     lenses = _read_lenses(workspace)
@@ -104,6 +107,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         stereo = load_stereo_prior(workspace, view.stem, view.camera)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
+        prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
         picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
         write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)

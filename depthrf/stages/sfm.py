@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
-from depthrf.workspace import Workspace, fingerprint, read_json, write_json
+from depthrf.workspace import Workspace, fingerprint, read_json, remove, write_json
 
 if TYPE_CHECKING:
     from depthrf.geometry.lens import Lens
@@ -69,7 +69,7 @@ class Summary:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, options.poses or workspace.given_poses]
+    return [workspace.images, workspace.masks, workspace.photos, options.poses or workspace.given_poses]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -77,6 +77,7 @@ def outputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.sfm / "sparse",
         workspace.sfm / "ledger.json",
         workspace.undistorted_images,
+        workspace.undistorted_masks,
         workspace.undistorted_sparse,
         workspace.transforms,
         workspace.sparse_point_cloud,
@@ -137,7 +138,13 @@ def _folders(workspace: Workspace) -> Folders:
         workspace.undistorted_images,
         workspace.undistorted_sparse,
         workspace.sparse_point_cloud,
+        workspace.masks if workspace.masks.is_dir() else None,
     )
+
+
+def _content(workspace: Workspace) -> str:
+    """Hash of all pixels that decide the features."""
+    return "-".join(fingerprint(folder) for folder in (workspace.images, workspace.masks) if folder.is_dir())
 
 
 def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options: Options) -> ReconstructJob:
@@ -148,7 +155,7 @@ def _reconstruct_job(workspace: Workspace, photos: list[dict[str, Any]], options
     return ReconstructJob(
         folders=_folders(workspace),
         groups=groups,
-        content=fingerprint(workspace.images),
+        content=_content(workspace),
         max_image_size=options.max_image_size,
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
@@ -233,7 +240,7 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
         groups=tuple(CameraGroup(tuple(n), lens.width, lens.height, None, lens) for lens, n in by_lens.items()),
         poses={name: tuple(map(tuple, pose.cam_from_world.tolist())) for name, pose in joined.poses.items()},
         test=joined.test,
-        content=fingerprint(workspace.images),
+        content=_content(workspace),
         max_image_size=options.max_image_size,
         seed=options.seed,
         threads=options.threads or os.cpu_count() or 1,
@@ -245,9 +252,13 @@ def _triangulate_job(workspace: Workspace, joined: JoinedPoses, options: Options
 def _finish(
     workspace: Workspace, photos: list[dict[str, Any]], options: Options, joined: JoinedPoses | None, model: Model
 ) -> Summary:
-    """Writes the ledger and transforms.json, tells what was left out."""
+    """Writes the ledger, transforms.json and undistorted masks, tells what was left out."""
+    from depthrf.io.masks import undistort_masks
     from depthrf.io.transforms_json import write_transforms
 
+    remove(workspace.undistorted_masks)
+    if workspace.masks.is_dir():
+        undistort_masks(workspace.masks, workspace.sfm / "sparse" / "0", model.views, workspace.undistorted_masks)
     write_transforms(
         workspace.transforms,
         model.views,

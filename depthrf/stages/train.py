@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthrf import console, device
-from depthrf.errors import DepthrfError
+from depthrf import console, device, distributed
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.nerf.options import LossOptions, ModelOptions, OptimiserOptions
-from depthrf.options import identity, option
-from depthrf.workspace import Workspace, fingerprints, fresh_dir
+from depthrf.options import identity, option, seconds_of
+from depthrf.workspace import Workspace, fingerprints
 
 if TYPE_CHECKING:
     import torch
 
     from depthrf.geometry.camera import Camera
     from depthrf.geometry.transforms import Similarity
-    from depthrf.io.trained_field import TrainedField
     from depthrf.nerf.rays import Bounds, PixelStore
+    from depthrf.nerf.schedule import StepBudget
     from depthrf.nerf.training import StepResult, Trainer
+    from depthrf.stages.train_files import TrainingFiles
 
 REQUIRES = ("sfm", "merge")
+
+_LEAST_RAYS = 32
 
 
 @dataclass(frozen=True)
 class Options:
     max_side: int = option(800, "longer side in pixels at which photos are trained on")
+    budget: str | None = option(None, "time for training, e.g. 90s, 10m or 1h; sets the number of steps to fit")
     seed: int = option(0, "seed of initialisation and sampling")
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
-    checkpoint_steps: int = option(500, "steps between checkpoints", identity=False)
+    checkpoint_steps: int = option(
+        500, "steps between checkpoints, which take at most a tenth of the time", identity=False
+    )
+    preview_steps: int = option(200, "steps between the pictures in nerf/val, at most 3 % of the time", identity=False)
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
     optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            seconds_of(self.budget)
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,13 @@ class Summary:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.undistorted_images, workspace.undistorted_sparse, workspace.transforms, workspace.prior_depth]
+    return [
+        workspace.undistorted_images,
+        workspace.undistorted_masks,
+        workspace.undistorted_sparse,
+        workspace.transforms,
+        workspace.prior_depth,
+    ]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -63,28 +79,38 @@ def run(workspace: Workspace, options: Options) -> Summary:
     import torch
 
     from depthrf.io.trained_field import TrainedField
+    from depthrf.nerf.hashgrid import missing_for_triton
     from depthrf.nerf.model import RadianceField
+    from depthrf.nerf.parallel import Workers
     from depthrf.nerf.training import Trainer
+    from depthrf.stages.train_files import TrainingFiles
 
     target = device.resolve(options.device)
+    workers = Workers(distributed.rank(), distributed.count())
+    if options.optimiser.batch_rays % workers.count:
+        raise UsageError(
+            f"{options.optimiser.batch_rays} rays cannot be shared by {workers.count} processes. Use a multiple: "
+            "--set train.optimiser.batch_rays=N"
+        )
     store, normalised_from_scene, bounds, camera = _load(workspace, options, target)
     num_photos = len(store.cameras.intrinsics)
     torch.manual_seed(options.seed)
     model = RadianceField(options.model, num_photos=num_photos).to(target)
-    trainer = Trainer(model, options.optimiser, options.loss, seed=options.seed)
+    trainer = Trainer(model, options.optimiser, options.loss, seed=options.seed, workers=workers)
     field = TrainedField(model, normalised_from_scene, bounds, options.max_side)
-
-    key = _run_key(workspace, options)
-    seconds = _resume(workspace, trainer, key)
     console.note(
         f"  {num_photos} photos at {camera.width}x{camera.height} on {target}; "
         f"{store.depth_coverage:.1%} of the pixels have a depth prior"
     )
-    seconds, psnr = _loop(workspace, trainer, store, field, key, options, seconds)
+    if target.type == "cuda" and (missing := missing_for_triton()):
+        console.warn(f"without {missing} the hash grid runs in plain PyTorch, which is slower; install it")
+    fit_memory(trainer, store)
+    files = TrainingFiles(workspace, trainer, field, key=_run_key(workspace, options))
+    psnr = _loop(trainer, store, files, options)
     return Summary(
         steps=trainer.step,
-        seconds=round(seconds, 2),
-        rays_per_second=round(trainer.step * options.optimiser.batch_rays / max(seconds, 1e-9)),
+        seconds=round(files.elapsed, 2),
+        rays_per_second=round(trainer.step * options.optimiser.batch_rays / max(files.elapsed, 1e-9)),
         num_photos=num_photos,
         width=camera.width,
         height=camera.height,
@@ -94,57 +120,95 @@ def run(workspace: Workspace, options: Options) -> Summary:
     )
 
 
-def _loop(
-    workspace: Workspace,
-    trainer: Trainer,
-    store: PixelStore,
-    field: TrainedField,
-    key: str,
-    options: Options,
-    seconds: float,
-) -> tuple[float, float | None]:
-    """Steps to the end with metrics, progress and checkpoints; returns seconds of training and the last PSNR."""
-    from depthrf.io import trained_field
+def _loop(trainer: Trainer, store: PixelStore, files: TrainingFiles, options: Options) -> float | None:
+    """Steps to the end with metrics, previews and checkpoints; returns the last PSNR."""
+    from depthrf.nerf.schedule import StepBudget
 
-    total = options.optimiser.steps
-    every = max(1, min(100, total // 20))
-    start, psnr = time.monotonic() - seconds, None
-    with console.progress() as display, open(workspace.metrics, "a", encoding="utf-8") as metrics:
-        task = display.add_task("train", total=total, completed=trainer.step, info="")
-        while trainer.step < total:
-            result = trainer.advance(store)
-            display.update(task, completed=trainer.step)
-            if trainer.step % every == 0 or trainer.step == total:
-                row = _measure(trainer, result, time.monotonic() - start)
-                psnr = row["psnr"]
-                metrics.write(json.dumps(row) + "\n")
-                metrics.flush()
-                display.update(task, info=f"psnr {psnr:.1f} dB")
-            if trainer.step % options.checkpoint_steps == 0 or trainer.step == total:
-                trained_field.save(workspace.checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
-    return time.monotonic() - start, psnr
+    # A resumed run keeps the number of steps that its first minutes found.
+    budget = StepBudget(seconds_of(options.budget)) if options.budget and trainer.step == 0 else None
+    row = None
+    with console.progress() as display:
+        task = display.add_task("train", total=trainer.total, completed=trainer.step, info="")
+        while trainer.step < trainer.total:
+            result = advance(trainer, store)
+            if budget is not None:
+                trainer.total, budget = fit_budget(trainer, budget, result, files.elapsed)
+            done = trainer.step >= trainer.total
+            display.update(task, completed=trainer.step, total=trainer.total)
+            if done or trainer.step % max(1, min(100, trainer.total // 20)) == 0:
+                row = files.measure(result)
+                if row is None:  # diverged, and gone back to an earlier step
+                    continue
+                display.update(task, info=_info(row))
+            if done or trainer.step % options.preview_steps == 0:
+                files.preview()
+            if done or (budget is None and trainer.step % options.checkpoint_steps == 0):
+                files.save(result, last=done)
+    return row["psnr"] if row else None
 
 
-def _measure(trainer: Trainer, result: StepResult, seconds: float) -> dict[str, Any]:
-    """One row of metrics.jsonl.
+def _info(row: dict[str, Any]) -> str:
+    quality = "not finite" if row["loss"] is None else f"loss {row['loss']:.4f}  {row['psnr']:.1f} dB"
+    return f"{quality}  {row['rays_per_second']:,} rays/s"
+
+
+def advance(trainer: Trainer, store: PixelStore) -> StepResult:
+    """One step; out of memory it is done again with half as many rays at a time.
 
     Raises:
-        DepthrfError: The loss is not finite.
+        DepthrfError: Even a few rays are too many, or several processes would have to agree.
     """
-    losses = {name: float(value) for name, value in result.losses.items()}
-    if not all(value - value == 0 for value in losses.values()):
+    import torch
+
+    while True:
+        try:
+            return trainer.advance(store)
+        except torch.OutOfMemoryError as e:
+            if trainer.chunk_rays <= _LEAST_RAYS or trainer.workers.count > 1:
+                raise DepthrfError(
+                    f"Out of memory on {trainer.device} with {trainer.chunk_rays} rays at a time. Free the GPU, or use "
+                    "--set train.optimiser.batch_rays=N with fewer rays, or a smaller preset."
+                ) from e
+        # Only here, after the exception has let go of the step's tensors, can they be freed.
+        torch.cuda.empty_cache()
+        trainer.chunk_rays = (trainer.chunk_rays + 1) // 2
+        console.warn(f"out of memory on {trainer.device}: {trainer.chunk_rays} rays at a time from here on, same batch")
+
+
+def fit_budget(
+    trainer: Trainer, budget: StepBudget, result: StepResult, elapsed: float
+) -> tuple[int, StepBudget | None]:
+    """The number of steps to plan for, and the budget while it is still being timed."""
+    if trainer.device.type == "cuda":
+        result.psnr.item()  # the step's time counts when the GPU has done it
+    total = budget.total(trainer.step, trainer.workers.from_first(elapsed, trainer.device))
+    if total is None:
+        return max(trainer.total, trainer.step + 1), budget
+    console.note(f"  {total} steps fit into {budget.seconds:g} s")
+    return total, None
+
+
+def fit_memory(trainer: Trainer, store: PixelStore) -> None:
+    """Renders fewer rays at a time where a whole batch would not fit into what is free.
+
+    Raises:
+        DepthrfError: Even a few rays do not fit.
+    """
+    from depthrf.nerf.memory import training_memory
+
+    free = device.free_memory(trainer.device)
+    if free is None:
+        return
+    memory = training_memory(trainer, store)
+    rays = memory.fitting_rays(trainer.chunk_rays, free)
+    needed = f"{memory.total(trainer.chunk_rays) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {trainer.device}"
+    if not rays:
         raise DepthrfError(
-            f"Training diverged at step {trainer.step}: {losses}. Lower the learning rate "
-            "(--set train.optimiser.rate=3e-3) and run again."
+            f"Training needs {needed}. Use a smaller preset or hash grid: --set train.model.field.grid.log2_size=17"
         )
-    rate = trainer.step * trainer.options.batch_rays / max(seconds, 1e-9)
-    return {
-        "step": trainer.step,
-        "seconds": round(seconds, 2),
-        "rays_per_second": round(rate),
-        "psnr": round(float(result.psnr), 4),
-        **{name: float(f"{value:.6g}") for name, value in losses.items()},
-    }
+    if rays < trainer.chunk_rays:
+        console.note(f"  a batch needs {needed}: {rays} rays at a time")
+        trainer.chunk_rays = rays
 
 
 def _load(
@@ -153,22 +217,33 @@ def _load(
     """Pixels of all training photos at training size, in the normalised scene, and the first photo's camera."""
     import cv2
     import numpy as np
+    import torch
 
     from depthrf.geometry.camera import DepthPrior
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import read_prior
     from depthrf.io.images import read_rgb
+    from depthrf.io.masks import read_used
+    from depthrf.nerf.memory import pixel_bytes
     from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
     from depthrf.nerf.rays import PixelStore, resize_prior
 
     scene = load_scene(workspace.undistorted_sparse)
     views = [view.with_camera(view.camera.fitted(options.max_side)) for view in scene.views]
+    needed = 2 * pixel_bytes(sum(view.camera.width * view.camera.height for view in views))
+    free = device.free_memory(torch.device("cpu"))
+    if free is not None and needed > free:
+        raise DepthrfError(
+            f"Loading {len(views)} photos at {options.max_side} pixels takes {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free. Use smaller ones: --set train.max_side={max(64, options.max_side // 2)}"
+        )
     similarity = normalising_similarity(views, scene.points)
-    images, priors, depths = [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
+    images, used, priors, depths = [], [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
     for view in views:
         size = (view.camera.width, view.camera.height)
         photo = read_rgb(workspace.undistorted_images / view.name)
         images.append(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
+        used.append(read_used(workspace.undistorted_masks, view.name, view.camera))
         prior, _ = read_prior(workspace.prior_depth / f"{view.stem}.npz")
         prior = resize_prior(prior, view.camera)
         depths.append(prior.depth[prior.depth > 0].astype(np.float64))
@@ -176,35 +251,10 @@ def _load(
         priors.append(DepthPrior(prior.depth * scale, prior.sigma * scale))
     bounds = depth_bounds(np.concatenate(depths) * similarity.scale)
     normalised = [normalise_view(view, similarity) for view in views]
-    store = PixelStore(normalised, images, priors, bounds=bounds, device=target)
+    store = PixelStore(normalised, images, priors, used, bounds=bounds, device=target)
     return store, similarity, bounds, views[0].camera
 
 
 def _run_key(workspace: Workspace, options: Options) -> str:
     """What a checkpoint must agree on to be gone on from: everything that decides the result."""
     return json.dumps([identity(options), fingerprints(workspace, inputs(workspace, options))], sort_keys=True)
-
-
-def _resume(workspace: Workspace, trainer: Trainer, key: str) -> float:
-    """Takes up the checkpoint of an interrupted run if it has the same key; returns the seconds already trained."""
-    from depthrf.io import trained_field
-
-    if workspace.checkpoint.exists():
-        state = trained_field.read(workspace.checkpoint, trainer.device)
-        if state["key"] == key and state["step"] < trainer.options.steps:
-            trainer.restore(state)
-            console.note(f"  going on from step {trainer.step}")
-            rows = workspace.metrics.read_text(encoding="utf-8").splitlines() if workspace.metrics.exists() else []
-            kept = [row for row in rows if _step_of(row) <= trainer.step]
-            workspace.metrics.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
-            return float(state["seconds"])
-    fresh_dir(workspace.nerf)
-    return 0.0
-
-
-def _step_of(row: str) -> float:
-    """The step of a metrics row; infinite for a row cut off by a kill."""
-    try:
-        return int(json.loads(row)["step"])
-    except ValueError:
-        return float("inf")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 
+from depthrf.nerf import hashgrid
 from depthrf.nerf.hashgrid import cpu, reference
 from depthrf.nerf.hashgrid.contract import PRIMES, is_dense, resolutions
 
@@ -75,3 +78,13 @@ def test_gradient_is_the_interpolation_weight() -> None:
     table = torch.zeros(2, 4096, 2, dtype=torch.float32, requires_grad=True)
     cpu.encode(torch.rand(50, 3), table, [8, 200]).sum().backward()
     assert float(table.grad.sum()) == pytest.approx(50 * 2 * 2, rel=1e-5)
+
+
+def test_each_device_has_the_fastest_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    implementation = hashgrid.implementation.__wrapped__
+    assert implementation("cpu") is cpu.encode
+    monkeypatch.setattr(hashgrid.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    if importlib.util.find_spec("triton"):
+        assert hashgrid.missing_for_triton() == "gcc"
+    assert implementation("cuda") is reference.encode

@@ -148,7 +148,7 @@ def test_bad_folders_are_told(photos: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     cases: list[tuple[Path, type[DepthrfError], str]] = [
-        (tmp_path / "nowhere", UsageError, "No such photo folder"),
+        (tmp_path / "nowhere", UsageError, "No such folder or video"),
         (photos / "p0.jpg", UsageError, "is a file"),
         (empty, DepthrfError, "is empty"),
     ]

@@ -1,4 +1,6 @@
-"""The contract of the multi-resolution hash encoding, met by ``reference.py`` (PyTorch) and ``cpu.py`` (numba).
+"""The contract of the multi-resolution hash encoding.
+
+It is met by ``reference.py`` (PyTorch, any device), ``cpu.py`` (numba) and ``cuda.py`` (Triton).
 
 Points ``u`` (N, 3) of the unit cube, a ``table`` (L, T, F) of features and ``resolutions`` (L,) give (N, L * F):
 trilinear interpolation at each level of the features at the eight corners of the cell. The grid of a level has

@@ -1,0 +1,148 @@
+"""``depthrf doctor``: what this machine has for each stage, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_GIB = 2**30
+_LEAST_DISK, _LEAST_MEMORY = 2 * _GIB, 4 * _GIB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: ``fix`` says what to do and is None where all is well; ``required``: nothing runs without it."""
+
+    what: str
+    found: str
+    fix: str | None = None
+    required: bool = False
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Looks at everything that depthrf needs; ``folder`` is where a workspace would be."""
+    return [_examined(what, look) for what, look in _CHECKS.items()] + [_disk(folder)]
+
+
+def _examined(what: str, look: Callable[[], tuple[str, str | None]]) -> Finding:
+    """A check that fails names the error; only those of what everything needs are fatal."""
+    required = what in _REQUIRED
+    try:
+        found, fix = look()
+        return Finding(what, found, fix)
+    except Exception as e:  # whatever a broken installation raises is the finding
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        return Finding(what, reason, _FIXES.get(what, "pip install --force-reinstall depthrf"), required)
+
+
+def _python() -> tuple[str, str | None]:
+    fix = None if sys.version_info >= (3, 11) else "install Python 3.11 or newer"
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}", fix
+
+
+def _torch() -> tuple[str, str | None]:
+    import torch
+
+    return f"{torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} cores", None
+
+
+def _gpu() -> tuple[str, str | None]:
+    import torch
+
+    from depthrf.device import has_cuda_driver
+    from depthrf.nerf.hashgrid import missing_for_triton
+
+    if not torch.cuda.is_available():
+        if has_cuda_driver():
+            return "there is a GPU, but this torch cannot use it", "install a CUDA build of torch that fits the driver"
+        return "none; depthrf uses the CPU (preset `cpu`)", None
+    sizes = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{s.name} ({s.total_memory / _GIB:.0f} GB)" for s in sizes)
+    if missing := missing_for_triton():
+        return f"{found}; Triton cannot compile its kernels, so training is slower", f"install {missing}"
+    return found, None
+
+
+def _memory() -> tuple[str, str | None]:
+    import torch
+
+    from depthrf.device import free_memory
+
+    free = free_memory(torch.device("cpu"))
+    if free is None:
+        return "the system does not tell", None
+    fix = None if free > _LEAST_MEMORY else "close other programs, or use the preset `fast`"
+    return f"{free / _GIB:.1f} GB free", fix
+
+
+def _opencv() -> tuple[str, str | None]:
+    import cv2
+
+    return str(cv2.__version__), None
+
+
+def _sfm() -> tuple[str, str | None]:
+    importlib.import_module("depthrf.sfm._pycolmap")
+    return f"pycolmap {importlib.metadata.version('pycolmap')}", None
+
+
+def _kernels() -> tuple[str, str | None]:
+    import numba
+
+    return f"numba {numba.__version__}", None
+
+
+def _heic() -> tuple[str, str | None]:
+    return f"pillow-heif {importlib.import_module('pillow_heif').__version__}", None
+
+
+def _video() -> tuple[str, str | None]:
+    from depthrf.io.video import check_encoder
+
+    check_encoder()
+    return "H.264 encoder works", None
+
+
+def _weights() -> tuple[str, str | None]:
+    from depthrf.io import weights
+
+    entries = weights.list_weights()
+    present = [entry.weights.name for entry in entries if entry.present]
+    if present:
+        return ", ".join(present), None
+    found = f"none in {weights.folder()}; monocular depth is left out"
+    return found, f"depthrf weights fetch {entries[0].weights.name}" if entries else None
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    fix = None if free > _LEAST_DISK else "free some space, or give another folder with -o"
+    return Finding("disk", f"{free / _GIB:.1f} GB free at {existing}", fix)
+
+
+_CHECKS: dict[str, Callable[[], tuple[str, str | None]]] = {
+    "Python": _python,
+    "torch": _torch,
+    "GPU": _gpu,
+    "memory": _memory,
+    "CPU kernels": _kernels,
+    "OpenCV": _opencv,
+    "SfM": _sfm,
+    "HEIC photos": _heic,
+    "video": _video,
+    "weights": _weights,
+}
+_REQUIRED = {"Python", "torch", "CPU kernels", "OpenCV", "SfM", "video"}
+_FIXES = {
+    "OpenCV": "on Debian or Ubuntu: apt-get install libgl1 libegl1 libx11-6 libglib2.0-0",
+    "SfM": "pip install --force-reinstall pycolmap",
+    "video": "pip install --force-reinstall imageio-ffmpeg",
+}

@@ -1,0 +1,90 @@
+"""A video as a source of photos: its best frames, written as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from depthrf.console import note, progress, warn
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.io.images import inspect_photo, write_jpeg
+from depthrf.io.photo_folder import VIDEO_SUFFIXES, UsablePhoto
+from depthrf.io.video import read_frames, read_grey_frames
+from depthrf.sfm.diagnose import MIN_PHOTOS
+from depthrf.sfm.frames import FAR_STEP, MotionMeter, choose_frames, sharpness
+
+_SIDE = 640  # pixels at which frames are judged
+
+
+def check_source(source: Path) -> None:
+    """Whether ``source`` is a folder of photos or a video.
+
+    Raises:
+        UsageError: It does not exist, or is another kind of file.
+    """
+    if not source.exists():
+        raise UsageError(f"No such folder or video: {source}")
+    if not source.is_dir() and source.suffix.lower() not in VIDEO_SUFFIXES:
+        kinds = ", ".join(sorted(s[1:] for s in VIDEO_SUFFIXES))
+        raise UsageError(f"{source} is a file; expected a folder of photos, or a video ({kinds}).")
+
+
+def take_frames(clip: Path, folder: Path, count: int) -> tuple[list[UsablePhoto], int]:
+    """Writes the best frames of a video as ``frame_<number in the video>.jpg``; the same ones every time.
+
+    Args:
+        clip: The video.
+        folder: Where to write.
+        count: How many frames at most.
+
+    Returns:
+        The frames, and how many the video has.
+
+    Raises:
+        DepthrfError: It cannot be decoded, or shows too few different views.
+    """
+    travelled, sharp = _measure(clip)
+    chosen = choose_frames(travelled, sharp, count)
+    way = float(travelled.max())
+    if len(chosen) < MIN_PHOTOS:
+        raise DepthrfError(
+            f"{clip} shows only {len(chosen)} different view{'s' if len(chosen) > 1 else ''} in its {len(sharp)} "
+            f"frames; at least {MIN_PHOTOS} are needed. Film for some seconds while walking around the scene."
+        )
+    step = way / (len(chosen) - 1)
+    note(f"  {len(chosen)} of {len(sharp)} frames, {step:.0%} of the picture apart")
+    if step > FAR_STEP:
+        warn(f"the chosen frames lie far apart; --frames {int(way / (0.5 * FAR_STEP)) + 1} would be safer")
+    photos = []
+    with progress() as display:
+        task = display.add_task("writing frames", total=len(chosen), info="")
+        for index, rgb in zip(chosen, read_frames(clip, chosen), strict=False):
+            path = folder / f"frame_{index:06d}.jpg"
+            write_jpeg(path, rgb)
+            photos.append(UsablePhoto(path, inspect_photo(path), path.name))
+            display.advance(task)
+    return photos, len(sharp)
+
+
+def _measure(clip: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Way travelled and sharpness of every frame, (N,) each."""
+    meter = MotionMeter()
+    rows = []
+    with progress() as display:
+        task = display.add_task("looking at the video", total=_num_frames(clip), info="")
+        for grey in read_grey_frames(clip, _SIDE):
+            rows.append((meter.advance(grey), sharpness(grey)))
+            display.advance(task)
+    travelled, sharp = np.array(rows).T
+    return travelled, sharp
+
+
+def _num_frames(clip: Path) -> int | None:
+    """As the container tells it, for the progress bar; None where it does not."""
+    import imageio_ffmpeg
+
+    try:
+        return int(imageio_ffmpeg.count_frames_and_secs(str(clip))[0])
+    except (RuntimeError, OSError):
+        return None

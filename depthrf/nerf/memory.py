@@ -1,0 +1,56 @@
+"""What training will need of a device's memory, told before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depthrf.nerf.rays import PixelStore
+from depthrf.nerf.training import Trainer
+
+_PROBE_RAYS = 32
+
+
+def pixel_bytes(num_pixels: int) -> int:
+    """Bytes of a pixel store: colour (3), depth and sigma (4 each), the index of a pixel that has depth (8)."""
+    return 19 * num_pixels
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training will allocate: the model's gradient and Adam's two moments; each ray rendered at a time."""
+
+    optimiser: int
+    per_ray: int
+
+    def total(self, rays: int) -> int:
+        """All of it, with ``rays`` rendered at a time."""
+        return self.optimiser + self.per_ray * rays
+
+    def fitting_rays(self, rays: int, free: int) -> int:
+        """``rays``, halved until all fits into ``free`` bytes; 0 if even a few do not."""
+        while self.total(rays) > free and rays > _PROBE_RAYS:
+            rays = (rays + 1) // 2
+        return rays if self.total(rays) <= free else 0
+
+
+def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
+    """Measures what the backward pass keeps of a few rays and adds what the optimiser keeps."""
+    parameters = {p.data_ptr() for p in trainer.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in parameters:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    rays = store.sample(_PROBE_RAYS, 0.0, torch.Generator(trainer.device).manual_seed(0))
+    # The tensors stay alive in ``output``, so no address is used twice.
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = trainer.model(rays, torch.zeros(_PROBE_RAYS, trainer.model.num_rounds, device=trainer.device))
+    del output
+    model = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    # The losses and the gradients of activations come on top: about as much again.
+    return Memory(3 * model, 2 * sum(kept.values()) // _PROBE_RAYS)

@@ -1,0 +1,41 @@
+"""What changes as training goes on: the learning rate, and the number of steps that fit a given time."""
+
+from __future__ import annotations
+
+from depthrf.nerf.options import OptimiserOptions
+
+
+def learning_rate(step: int, total: int, options: OptimiserOptions) -> float:
+    """Log-linear from ``rate`` to ``rate_final`` over ``total`` steps, with a linear warm-up from 1 %."""
+    progress = min(step / max(total, 1), 1.0)
+    warm = min((step + 1) / options.warmup_steps, 1.0) if options.warmup_steps else 1.0
+    ramp = 0.01 + 0.99 * warm
+    return float(ramp * options.rate ** (1.0 - progress) * options.rate_final**progress)
+
+
+class StepBudget:
+    """Times the first steps to tell how many fit into ``seconds`` of training, so that schedules end with the time.
+
+    The first step, which compiles kernels, is left out of the rate but not of the time.
+    """
+
+    OVERHEAD = 0.04  # share of the time left for checkpoints and previews
+    SHARE = 0.02  # of the time is spent on timing, at least MIN_SECONDS and MIN_STEPS
+    MIN_SECONDS = 2.0
+    MIN_STEPS = 5
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._first: tuple[int, float] | None = None
+
+    def total(self, step: int, elapsed: float) -> int | None:
+        """Number of steps of the whole run, or None while it is still being timed; call after every step."""
+        if self._first is None:
+            self._first = (step, elapsed)
+        steps, seconds = step - self._first[0], elapsed - self._first[1]
+        out_of_time = elapsed >= self.seconds
+        timed = seconds >= max(self.MIN_SECONDS, self.SHARE * self.seconds) and steps >= self.MIN_STEPS
+        if not (timed or out_of_time):
+            return None
+        left = max(self.seconds - elapsed, 0.0) * (1.0 - self.OVERHEAD)
+        return step + int(left * steps / max(seconds, 1e-9))

@@ -1,0 +1,261 @@
+"""Training as a tool, on a small scene whose colours and depths are formulas."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depthrf import device, pipeline
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.geometry.camera import DepthPrior
+from depthrf.io.depth_maps import write_prior
+from depthrf.io.images import read_rgb, write_png
+from depthrf.io.transforms_json import write_transforms
+from depthrf.nerf.options import FieldOptions, GridOptions, ModelOptions, ProposalGridOptions, ProposalOptions
+from depthrf.nerf.training import Trainer
+from depthrf.options import build, seconds_of, to_dict
+from depthrf.stages import train
+from depthrf.stages.train_files import Allowance
+from depthrf.workspace import Workspace, read_json, write_json
+from tests.depth.scene import depth_map, make_workspace, views
+
+MODEL = ModelOptions(
+    field=FieldOptions(grid=GridOptions(levels=3, log2_size=10, finest=64), width=16),
+    proposal=ProposalOptions(num_samples=(12,), grid=ProposalGridOptions(levels=2, log2_size=9, finest=32)),
+    num_samples=8,
+)
+
+
+def options(**changes: object) -> train.Options:
+    optimiser = replace(train.Options().optimiser, batch_rays=128, steps=changes.pop("steps", 12))
+    return replace(train.Options(max_side=48, device="cpu", model=MODEL, optimiser=optimiser), **changes)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = make_workspace(tmp_path / "w")
+    for view in views():
+        depth = depth_map(view)
+        shade = 127 + 100 * np.sin(3 * depth[..., None] + np.arange(3))
+        write_png(made.undistorted_images / view.name, shade.astype(np.uint8))
+        prior = DepthPrior(depth, 0.01 * depth)
+        write_prior(made.prior_depth / f"{view.stem}.npz", prior, np.zeros(depth.shape, np.uint8))
+    write_transforms(made.transforms, views(), image_folder="undistorted/images")
+    for stage in train.REQUIRES:
+        write_json(made.record(stage), {})
+    return made
+
+
+def rows(workspace: Workspace) -> list[dict[str, float]]:
+    return [json.loads(row) for row in workspace.metrics.read_text().splitlines()]
+
+
+def checkpoint(workspace: Workspace) -> dict[str, object]:
+    return torch.load(workspace.checkpoint, weights_only=True)
+
+
+def same_field(a: Workspace | dict, b: Workspace | dict) -> bool:
+    x, y = (c if isinstance(c, dict) else checkpoint(c)["model"] for c in (a, b))
+    return all(torch.equal(x[name], y[name]) for name in x)
+
+
+def test_leaves_metrics_previews_and_a_self_describing_checkpoint(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
+    summary = train.run(workspace, options(preview_steps=4))
+    assert summary.steps == 12
+    assert [row["step"] for row in rows(workspace)] == list(range(1, 13))
+    assert {"seconds", "rays_per_second", "psnr", "loss", "photometric", "depth"} <= rows(workspace)[0].keys()
+    content = checkpoint(workspace)
+    assert build(ModelOptions, json.loads(content["options"]), "") == MODEL
+    assert json.loads(content["key"])[0]["optimiser"]["steps"] == 12
+    assert "optimiser" not in content
+    assert sorted(p.name for p in workspace.previews.iterdir()) == [f"step_{i:05d}.png" for i in (4, 8, 12)]
+    assert read_rgb(workspace.previews / "step_00012.png").shape == (72, 3 * 96, 3)
+
+
+def test_interrupted_run_goes_on_to_the_same_field(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    train.run(workspace, options())
+    straight, expected = checkpoint(workspace)["model"], [row["psnr"] for row in rows(workspace)]
+    workspace.checkpoint.unlink()
+    advance = Trainer.advance
+
+    def interrupted(self, store):  # type: ignore[no-untyped-def]
+        if self.step == 9:
+            raise KeyboardInterrupt
+        return advance(self, store)
+
+    monkeypatch.setattr(Trainer, "advance", interrupted)
+    monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(workspace, options(checkpoint_steps=5))
+    assert checkpoint(workspace)["step"] == 5
+    monkeypatch.undo()
+    train.run(workspace, options(checkpoint_steps=5))
+    assert same_field(straight, workspace)
+    assert [row["psnr"] for row in rows(workspace)] == expected
+
+
+def break_steps(monkeypatch: pytest.MonkeyPatch, is_broken) -> None:  # type: ignore[no-untyped-def]
+    """Makes the loss of some steps not finite."""
+    from depthrf.nerf import training
+
+    total_loss, trainers = training.total_loss, []
+    advance = Trainer.advance
+
+    def remember(self, store):  # type: ignore[no-untyped-def]
+        trainers[:] = [self]
+        return advance(self, store)
+
+    def broken(*arguments):  # type: ignore[no-untyped-def]
+        losses = total_loss(*arguments)
+        return losses | {"depth": losses["depth"] * float("nan")} if is_broken(trainers[0]) else losses
+
+    monkeypatch.setattr(Trainer, "advance", remember)
+    monkeypatch.setattr(training, "total_loss", broken)
+
+
+def test_single_bad_batch_is_named_and_left_out(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_steps(monkeypatch, lambda trainer: trainer.step + 1 == 7)
+    summary = train.run(workspace, options())
+    assert "not finite at step 7" in capsys.readouterr().err
+    assert summary.steps == 12
+    assert rows(workspace)[6]["loss"] is None
+    assert all(torch.isfinite(v).all() for v in checkpoint(workspace)["model"].values())
+
+
+def test_divergence_goes_back_with_half_the_learning_rate(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_steps(monkeypatch, lambda trainer: trainer.step >= 8 and trainer.rate_factor == 1.0)
+    monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
+    summary = train.run(workspace, options(steps=30, checkpoint_steps=5))
+    assert "since step 9; going back to step 5 with half" in capsys.readouterr().err
+    assert summary.steps == 30
+    assert checkpoint(workspace)["rate_factor"] == 0.5
+    assert [row["step"] for row in rows(workspace)] == list(range(1, 31))
+
+
+def test_repeated_divergence_gets_one_message(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_steps(monkeypatch, lambda trainer: trainer.step >= 3)
+    with pytest.raises(DepthrfError, match=r"again and again, now from step 4 .* --set train\.optimiser\.rate"):
+        train.run(workspace, options(steps=30))
+
+
+def test_out_of_memory_halves_the_rays_and_keeps_the_batch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from depthrf.nerf.model import RadianceField
+
+    whole = train.run(workspace, options(steps=3)).final_psnr
+    forward = RadianceField.forward
+
+    def small(self, rays, jitter=None):  # type: ignore[no-untyped-def]
+        if len(rays.origins) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, rays, jitter)
+
+    monkeypatch.setattr(RadianceField, "forward", small)
+    monkeypatch.setattr(device, "free_memory", lambda target: None)
+    halved = train.run(workspace, options(steps=3)).final_psnr
+    message = capsys.readouterr().err
+    assert "64 rays at a time" in message
+    assert "32 rays at a time" in message
+    assert halved == pytest.approx(whole, abs=0.01)
+    monkeypatch.setattr(RadianceField, "forward", lambda *_: exhausted())
+    with pytest.raises(DepthrfError, match="Out of memory on cpu with 32 rays"):
+        train.run(workspace, options(steps=3))
+
+
+def exhausted() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_memory_is_looked_at_before_the_start(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "free_memory", lambda target: 800_000)
+    train.run(workspace, options(steps=2))
+    assert "rays at a time" in capsys.readouterr().err
+    free = iter([10**9, 1000])
+    monkeypatch.setattr(device, "free_memory", lambda target: next(free))
+    with pytest.raises(DepthrfError, match="Training needs"):
+        train.run(workspace, options(steps=2))
+    monkeypatch.setattr(device, "free_memory", lambda target: 1000)
+    with pytest.raises(DepthrfError, match="Loading 4 photos at 48 pixels"):
+        train.run(workspace, options(steps=2))
+
+
+def test_budget_sets_the_steps_and_survives_an_interruption(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from depthrf.nerf.schedule import StepBudget
+
+    monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 20 if step >= 5 else None)
+    monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
+    advance = Trainer.advance
+
+    def interrupted(self, store):  # type: ignore[no-untyped-def]
+        if self.step == 9:
+            raise KeyboardInterrupt
+        return advance(self, store)
+
+    monkeypatch.setattr(Trainer, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(workspace, options(budget="5s", checkpoint_steps=7))
+    monkeypatch.setattr(Trainer, "advance", advance)
+    assert train.run(workspace, options(budget="5s", checkpoint_steps=7)).steps == 20
+
+
+def test_durations() -> None:
+    assert [seconds_of(text) for text in ("90s", "10m", "1.5h")] == [90.0, 600.0, 5400.0]
+    for text in ("", "10", "m", "-5m", "0s", "nans", "1d"):
+        with pytest.raises(UsageError, match="90s, 10m or 1h"):
+            seconds_of(text)
+    with pytest.raises(UsageError, match="90s, 10m or 1h"):
+        train.Options(budget="soon")
+
+
+def test_previews_stay_within_their_share() -> None:
+    allowance = Allowance(0.03)
+    assert not allowance.affords(10.0, expected=1.0)
+    assert allowance.affords(40.0, expected=1.0)
+    allowance.spent = allowance.last = 1.5
+    assert not allowance.affords(99.0)
+    assert allowance.affords(101.0)
+
+
+def test_two_processes_train_the_same_field(workspace: Workspace, tmp_path: Path) -> None:
+    """Through torchrun and gloo: the same global batches, gradients summed, only the first process writes."""
+    chosen = options(steps=6)
+    pipeline.save_plan(workspace, pipeline.make_plan({"train": to_dict(chosen)}, "test"))
+    straight = pipeline.run_stage(workspace, "train", chosen)
+    model = checkpoint(workspace)["model"]
+    workspace.record("train").unlink()
+    workspace.checkpoint.unlink()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "depthrf", "train", str(workspace.root), "--device", "cpu"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("photos at") == 1
+    summary = read_json(workspace.record("train"))["summary"]
+    assert summary["final_psnr"] == pytest.approx(straight["final_psnr"], abs=0.02)
+    found = checkpoint(workspace)["model"]
+    for name, value in model.items():
+        # Adam turns rounding into whole steps where a gradient is all rounding: few entries may differ.
+        assert ((found[name] - value).abs() < 1e-4).float().mean() > 0.98, name
+    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert "nothing to do" in again.stderr, again.stderr

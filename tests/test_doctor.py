@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depthrf import doctor
+from tests.test_cli import depthrf
+
+
+def test_names_everything_and_runs_here(tmp_path: Path) -> None:
+    done = depthrf("doctor", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for what in (*doctor._CHECKS, "disk"):
+        assert what in done.stderr
+
+
+def test_exit_code_tells_that_it_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nothing"))
+    done = depthrf("doctor", tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "imageio-ffmpeg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("what", "required"), [("OpenCV", True), ("HEIC photos", False)])
+def test_what_is_broken_comes_with_its_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, required: bool
+) -> None:
+    def broken() -> tuple[str, str | None]:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "_CHECKS", {what: broken})
+    finding = doctor.examine(tmp_path)[0]
+    assert "libGL.so.1" in finding.found
+    assert finding.fix is not None
+    assert finding.required is required
+
+
+def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_LEAST_DISK", 2**60)
+    finding = doctor.examine(tmp_path / "not" / "there")[-1]
+    assert finding.fix is not None
+    assert not finding.required
+    assert finding.found.endswith(str(tmp_path))
