@@ -110,6 +110,10 @@ def reconstruct(
     mono_kind: Annotated[
         str | None, typer.Option(help="What they hold: depth, inverse-depth, metric or unknown (the default).")
     ] = None,
+    depth_source: Annotated[
+        str | None,
+        typer.Option(help="Dense depth: auto (network if its weights are there, else stereo), network, stereo, none."),
+    ] = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     budget: Annotated[
@@ -145,7 +149,7 @@ def reconstruct(
             "fov": fov,
             "seed": seed,
         },
-        "depth": {"mono_depth": mono_depth, "mono_kind": mono_kind},
+        "depth": {"source": depth_source, "mono_depth": mono_depth, "mono_kind": mono_kind},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "budget": budget, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
     }
@@ -277,7 +281,7 @@ def ingest(
 
 _STAGE_HELP = {
     "sfm": "Stage 2: camera poses and sparse points (pycolmap), undistorted photos.",
-    "depth": "Stage 3: monocular depth of each photo, where the network's weights are there.",
+    "depth": "Stage 3: dense depth of each photo: by a network where its weights are there, else by stereo.",
     "align": "Stage 4: scale and shift of each monocular depth map, fitted to the keypoints.",
     "merge": "Stage 5: the depth prior: sensor depth, aligned monocular depth and keypoints.",
     "train": "Stage 6: trains the radiance field.",

@@ -112,6 +112,11 @@ class Workspace:
         return self.root / "depth" / "aligned"
 
     @property
+    def stereo_depth(self) -> Path:
+        """``<stem>.npz`` as in ``prior_depth``, at the size the photos were matched at."""
+        return self.root / "depth" / "stereo"
+
+    @property
     def prior_depth(self) -> Path:
         """``<stem>.npz`` with ``depth``, ``sigma`` (both float32 (H, W), scene units, 0 = no prior) and ``source``."""
         return self.root / "depth" / "prior"

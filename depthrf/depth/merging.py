@@ -37,6 +37,7 @@ class Source(IntEnum):
     MONO = 2
     SENSOR = 3
     MERGED = 4
+    STEREO = 5
 
 
 @dataclass(frozen=True)
@@ -247,12 +248,13 @@ def good_keypoints(
 
 
 def merge(
-    *, sensor: DepthPrior | None, mono: DepthPrior | None, keypoints: DepthPrior
+    *, sensor: DepthPrior | None, mono: DepthPrior | None, keypoints: DepthPrior, stereo: DepthPrior | None = None
 ) -> tuple[DepthPrior, NDArray[np.uint8]]:
     """The composite prior and each pixel's :class:`Source`.
 
     Sensor and monocular depth are averaged by inverse variance where they agree within three standard deviations; where
-    they do not, the surer one counts alone. Keypoints fill pixels that have neither.
+    they do not, the surer one counts alone. Keypoints fill pixels that have neither; stereo depth is then averaged in
+    by the same rule.
     """
     depth = np.zeros_like(keypoints.depth)
     sigma = np.zeros_like(keypoints.depth)
@@ -274,7 +276,23 @@ def merge(
             agree, np.sqrt(var_sensor * var_mono / total), np.sqrt(np.where(surer_mono, var_mono, var_sensor))
         )
         source[both] = np.where(agree, Source.MERGED, np.where(surer_mono, Source.MONO, Source.SENSOR))
+    if stereo is not None:
+        _average_in(stereo, Source.STEREO, depth, sigma, source)
     return DepthPrior(depth, sigma), source
+
+
+def _average_in(prior: DepthPrior, kind: Source, depth: Map, sigma: Map, source: NDArray[np.uint8]) -> None:
+    """Averages a further prior into ``depth``, ``sigma`` and ``source`` in place, by the rule of :func:`merge`."""
+    has = (prior.depth > 0) & (prior.sigma > 0)
+    both, alone = has & (source != Source.NONE), has & (source == Source.NONE)
+    depth[alone], sigma[alone], source[alone] = prior.depth[alone], prior.sigma[alone], kind
+    var, var_new = np.square(sigma[both]), np.square(prior.sigma[both])
+    z, z_new, total = depth[both], prior.depth[both], var + var_new
+    agree = np.square(z - z_new) <= 9.0 * total
+    surer_new = ~agree & (var_new < var)
+    depth[both] = np.where(agree, (z * var_new + z_new * var) / total, np.where(surer_new, z_new, z))
+    sigma[both] = np.sqrt(np.where(agree, var * var_new / total, np.minimum(var, var_new)))
+    source[both] = np.where(agree, Source.MERGED, np.where(surer_new, kind, source[both]))
 
 
 def leave_out(

@@ -18,6 +18,7 @@ _COLOURS: dict[int, tuple[int, int, int]] = {
     Source.MONO: (90, 140, 240),
     Source.SENSOR: (40, 170, 90),
     Source.MERGED: (170, 220, 120),
+    Source.STEREO: (200, 100, 200),
 }
 _WIDTH = 400  # pixels a panel
 

@@ -1,6 +1,5 @@
-"""Monocular depth of every undistorted training photo: from a pretrained network, or from maps the user has.
-
-Without the network's weights the run goes on without it.
+"""Dense depth of every undistorted training photo: by a pretrained network, from maps that the user has, or by stereo
+where neither is to be had.
 """
 
 from __future__ import annotations
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console
+from depthrf.depth.stereo_options import StereoOptions
 from depthrf.device import CHOICES as DEVICES
 from depthrf.device import resolve
 from depthrf.errors import UsageError
 from depthrf.io import weights as weights_cache
 from depthrf.options import option
+from depthrf.stages import stereo_depth
 from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _MAX_TILES = 8
 
 @dataclass(frozen=True)
 class Options:
+    source: str = option(
+        "auto",
+        "where dense depth comes from; auto: the network if its weights are there, else stereo from the posed photos",
+        choices=("auto", "network", "stereo", "none"),
+    )
     network: str = option(
         "omnidata",
         "monocular depth network, used when its weights are there",
@@ -52,17 +58,21 @@ class Options:
     )
     batch: int = option(0, "photos of one size predicted together; 0: 8 on a GPU, 1 without", identity=False)
     device: str = option("auto", "where to run the network", choices=DEVICES, identity=False)
+    stereo: StereoOptions = option(StereoOptions, "dense depth from the posed photos themselves")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """network: None when there is no monocular depth, ``precomputed`` for the user's maps; ``reason`` says why."""
+    """network: None when there is no monocular depth, ``precomputed`` for the user's maps; ``reason`` says why.
+    num_stereo: photos with stereo depth.
+    """
 
     network: str | None
     num_photos: int
     num_maps: int
     reason: str = ""
     device: str = "cpu"
+    num_stereo: int = 0
 
 
 def meta_path(workspace: Workspace) -> Path:
@@ -74,15 +84,15 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
     paths = [workspace.undistorted_images, workspace.undistorted_sparse]
     if options.mono_depth is not None:
         return [*paths, workspace.sfm / "sparse" / "0", options.mono_depth]
-    return paths if options.network == "none" else [*paths, weights_cache.path(options.network)]
+    return [*paths, weights_cache.path(options.network)] if _wants_network(options) else paths
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.mono_depth]
+    return [workspace.mono_depth, workspace.stereo_depth]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Writes ``depth/mono/<stem>.npy`` for each training photo, ``depth/mono/meta.json`` and a picture of each map.
+    """Writes ``depth/mono/<stem>.npy`` with a picture and ``depth/mono/meta.json``, or ``depth/stereo/<stem>.npz``.
 
     Maps of an earlier, interrupted run with the same network, weights and photo are kept.
 
@@ -98,11 +108,20 @@ def run(workspace: Workspace, options: Options) -> Summary:
         raise UsageError(f"batch should be 0 (by itself) or more; found {options.batch}")
     names = sorted(image.name for image in read_model(workspace.undistorted_sparse).images.values())
     if options.mono_depth is not None:
+        if options.source in ("stereo", "none"):
+            raise UsageError(
+                f"mono_depth gives monocular depth and source asks for {options.source}: choose one of them."
+            )
+        stereo_depth.remove(workspace)
         return _import_all(workspace, options.mono_depth, options.mono_kind.replace("-", "_"))
     reason = _reason_to_skip(workspace, options)
+    stereo = options.source == "stereo" or (options.source == "auto" and bool(reason))
+    if not stereo:
+        stereo_depth.remove(workspace)
     if reason:
         fresh_dir(workspace.mono_depth)
-        return Summary(None, len(names), 0, reason)
+        num_stereo = stereo_depth.estimate_all(workspace, options.stereo, options.device) if stereo else 0
+        return Summary(None, len(names), 0, reason, str(resolve(options.device)), num_stereo)
     return _predict_all(workspace, options, names)
 
 
@@ -133,14 +152,20 @@ def _import_all(workspace: Workspace, folder: Path, kind: str) -> Summary:
 # The network
 
 
+def _wants_network(options: Options) -> bool:
+    return options.network != "none" and options.source in ("auto", "network")
+
+
 def _reason_to_skip(workspace: Workspace, options: Options) -> str:
-    if options.network == "none":
+    if not _wants_network(options):
         return "not wanted"
     file = weights_cache.path(options.network)
     if file.is_file():
         return ""
     entry = weights_cache.find(options.network)
     others = "SfM keypoints and sensor depth" if workspace.sensor_depth.is_dir() else "SfM keypoints"
+    if options.source == "auto":
+        others = f"stereo depth from the posed photos, {others}"
     console.note(
         f"no monocular depth: weights of {entry.title} not found in {file.parent}; "
         f"`depthrf weights fetch {entry.name}` downloads them (licence: {entry.licence}). Going on with {others}."

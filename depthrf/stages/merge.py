@@ -1,4 +1,4 @@
-"""Merges sensor depth, aligned monocular depth and keypoints into the prior that training reads.
+"""Merges sensor depth, aligned monocular depth, stereo depth and keypoints into the prior that training reads.
 
 Also settles the scene's unit: ``metres_per_unit`` from the sensor, exactly 1 when poses were given in metres.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from depthrf import console
 from depthrf.errors import DepthrfError
 from depthrf.options import option
+from depthrf.stages.stereo_depth import load_stereo_prior
 from depthrf.workspace import Workspace, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Summary:
     num_photos: int
     num_sensor: int
     num_mono: int
+    num_stereo: int
     metres_per_unit: float | None
     coverage: dict[str, float] = field(default_factory=dict)
 
@@ -61,7 +63,9 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.sensor_depth,
         workspace.sensor_confidence,
         workspace.sensor_cameras,
+        workspace.mono_depth,
         workspace.aligned_depth,
+        workspace.stereo_depth,
         workspace.undistorted_masks,
     ]
 
@@ -101,7 +105,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
         used = None if view.stem in scale.contradicting else sensors.get(view.stem)
         sensor = _sensor_prior(used, doubt, view, scale.metres_per_unit)
         mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
-        prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options))
+        stereo = load_stereo_prior(workspace, view.stem, view.camera)
+        prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
         prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
         write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
         picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
@@ -110,6 +115,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
             "sensor": sensor is not None,
             "mono": mono is not None,
             "mono_fitted_to": fitted_to,
+            "stereo": stereo is not None,
             "coverage": {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE},
         }
     write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
@@ -122,6 +128,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         num_photos=len(scene.views),
         num_sensor=sum(r["sensor"] for r in report.values()),
         num_mono=sum(r["mono"] for r in report.values()),
+        num_stereo=sum(r["stereo"] for r in report.values()),
         metres_per_unit=scale.metres_per_unit,
         coverage=coverage,
     )

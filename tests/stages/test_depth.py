@@ -48,7 +48,7 @@ def put_weights(tmp_path, checkpoint):
 
 
 def test_without_weights_the_run_goes_on_and_says_so(workspace, tmp_path, capsys):
-    summary = depth.run(workspace, depth.Options())
+    summary = depth.run(workspace, depth.Options(source="network"))
     assert (summary.network, summary.num_photos, summary.num_maps) == (None, 4, 0)
     said = capsys.readouterr().err
     assert "depthrf weights fetch omnidata" in said
@@ -56,7 +56,7 @@ def test_without_weights_the_run_goes_on_and_says_so(workspace, tmp_path, capsys
     assert "Going on with SfM keypoints." in said
     assert len(said.strip().splitlines()) == 1
     assert align.run(workspace, align.Options()).num_photos == 0
-    assert depth.run(workspace, depth.Options(network="none")).reason == "not wanted"
+    assert depth.run(workspace, depth.Options(source="none")).reason == "not wanted"
     assert capsys.readouterr().err == ""
 
 
@@ -102,7 +102,7 @@ def test_maps_resume_and_staleness(workspace, tmp_path, checkpoint, monkeypatch)
     assert len(asked) == 6
     depth.run(workspace, replace(options, precision="bfloat16"))  # other maps: all are made again
     assert len(asked) == 6 + 4
-    depth.run(workspace, depth.Options(network="none"))
+    depth.run(workspace, depth.Options(source="none"))
     assert not list(workspace.mono_depth.glob("*"))
 
 
@@ -126,9 +126,12 @@ def test_photos_of_one_size_go_through_the_network_together(workspace, tmp_path,
 
 
 def test_options_without_meaning(workspace):
+    maps_and_stereo = depth.Options(mono_depth=workspace.root, source="stereo")
     for options in (depth.Options(tiles=0), depth.Options(tiles=9), depth.Options(batch=-1)):
         with pytest.raises(UsageError, match="found"):
             depth.run(workspace, options)
+    with pytest.raises(UsageError, match="choose one"):
+        depth.run(workspace, maps_and_stereo)
 
 
 # Maps the user has

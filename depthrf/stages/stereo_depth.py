@@ -1,0 +1,231 @@
+"""Stereo depth of all photos, written to the workspace: the part of the depth stage that needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthrf import console
+from depthrf.device import resolve
+from depthrf.options import to_dict
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from depthrf.depth.fusion import DepthMap
+    from depthrf.depth.matching import Photo
+    from depthrf.depth.stereo_options import StereoOptions
+    from depthrf.geometry.camera import Camera, DepthPrior, SparseScene
+
+# With this many other photos or fewer, one that agrees has to do.
+_FEW_PHOTOS = 3
+
+
+def report_path(workspace: Workspace) -> Path:
+    """Coverage of each photo, and how the depth compares with the keypoints."""
+    return workspace.stereo_depth / "report.json"
+
+
+def matches_dir(workspace: Workspace) -> Path:
+    """``<stem>.npz`` before the photos are checked against each other; ``meta.json`` says what each rests on."""
+    return workspace.stereo_depth / "matches"
+
+
+def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> int:
+    """Writes ``depth/stereo/<stem>.npz`` for each training photo; returns how many have any depth.
+
+    Matches of an earlier, interrupted run with the same options and photos are kept.
+
+    Raises:
+        DepthrfError: A photo cannot be read.
+    """
+    import torch
+
+    from depthrf.depth.fusion import DepthMap
+    from depthrf.depth.neighbours import choose_neighbours
+    from depthrf.io.colmap import load_scene
+    from depthrf.io.depth_maps import read_prior
+
+    scene, target = load_scene(workspace.undistorted_sparse), resolve(device)
+    _match_all(workspace, scene, options, target)
+    maps = []
+    for view in scene.views:
+        prior, _ = read_prior(matches_dir(workspace) / f"{view.stem}.npz")
+        depth, sigma = (torch.as_tensor(v, device=target) for v in (prior.depth, prior.sigma))
+        maps.append(DepthMap(view.with_camera(view.camera.fitted(options.max_side)), depth, sigma))
+    fused = _fuse_all(maps, choose_neighbours(scene, options.checks))
+    return _write_all(workspace, scene, fused)
+
+
+def remove(workspace: Workspace) -> None:
+    """Removes stereo depth of an earlier run."""
+    if workspace.stereo_depth.exists():
+        shutil.rmtree(workspace.stereo_depth)
+
+
+def load_stereo_prior(workspace: Workspace, stem: str, camera: Camera) -> DepthPrior | None:
+    """A photo's stereo depth at the size of ``camera``; None where it has none.
+
+    Raises:
+        DepthrfError: The file is damaged.
+    """
+    import torch
+
+    from depthrf.depth.fusion import enlarge
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.io.depth_maps import read_prior
+
+    path = workspace.stereo_depth / f"{stem}.npz"
+    if not path.is_file():
+        return None
+    prior, _ = read_prior(path)
+    depth, sigma = enlarge(torch.as_tensor(prior.depth), torch.as_tensor(prior.sigma), camera.height, camera.width)
+    return DepthPrior(depth.numpy(), sigma.numpy())
+
+
+def _match_all(workspace: Workspace, scene: SparseScene, options: StereoOptions, target: torch.device) -> None:
+    """Fills ``matches_dir`` with the maps that are not there or rest on something else."""
+    from depthrf.depth.neighbours import choose_neighbours
+    from depthrf.depth.stereo import estimate
+
+    folder = matches_dir(workspace)
+    neighbours = choose_neighbours(scene, options.neighbours)
+    photos = [workspace.undistorted_images / view.name for view in scene.views]
+    prints = [fingerprint(photo) for photo in photos]
+    common = [to_dict(options), fingerprint(workspace.undistorted_sparse)]
+    keys = {
+        view.stem: hashlib.blake2b(repr((common, prints[i], [prints[j] for j in neighbours[i]])).encode()).hexdigest()
+        for i, view in enumerate(scene.views)
+    }
+    meta = folder / "meta.json"
+    made = read_json(meta) if meta.is_file() else {}
+    made = {s: k for s, k in made.items() if keys.get(s) == k and (folder / f"{s}.npz").is_file()}
+    if not made:
+        fresh_dir(folder)
+    write_json(meta, made)
+    bounds, loaded = _bounds(scene), _Photos(scene, photos, options.max_side, target)
+    todo = [i for i, view in enumerate(scene.views) if view.stem not in made]
+    for i in console.track(todo, "depth by stereo"):
+        view, found = scene.views[i], bounds[i]
+        own = loaded[i]
+        if found is None or not neighbours[i]:
+            depth = sigma = own[1].gray.new_zeros(own[1].gray.shape)
+        else:
+            depth, sigma = estimate(own, [loaded[j] for j in neighbours[i]], found, options)
+        _write(folder / f"{view.stem}.npz", depth, sigma)
+        made[view.stem] = keys[view.stem]
+        write_json(meta, made)
+
+
+def _bounds(scene: SparseScene) -> list[Any]:
+    """The depth range of each photo; None where no photo has keypoints enough."""
+    import numpy as np
+
+    from depthrf.depth.neighbours import depth_range
+    from depthrf.geometry.camera import SparseDepths
+
+    fields = ("xy", "depth", "error_px", "track_length", "sigma")
+    every = SparseDepths(*(np.concatenate([getattr(d, f) for d in scene.depths.values()]) for f in fields))
+    fallback = depth_range(every, None)
+    return [depth_range(scene.depths[view.name], fallback) for view in scene.views]
+
+
+class _Photos:
+    """Photos at half and at full matching size, read when first asked for; grey, a hundred of them take 70 MB."""
+
+    def __init__(self, scene: SparseScene, paths: list[Path], max_side: int, device: torch.device) -> None:
+        self._scene, self._paths, self._max_side, self._device = scene, paths, max_side, device
+        self._loaded: dict[int, list[Photo]] = {}
+
+    def __getitem__(self, index: int) -> list[Photo]:
+        import cv2
+        import numpy as np
+        import torch
+
+        from depthrf.depth.matching import Photo
+        from depthrf.io.images import read_rgb
+
+        if index not in self._loaded:
+            view = self._scene.views[index]
+            gray = cv2.cvtColor(read_rgb(self._paths[index]), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+            photos = []
+            for side in (self._max_side // 2, self._max_side):
+                camera = view.camera.fitted(side)
+                small = cv2.resize(gray, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+                photos.append(Photo(torch.as_tensor(small, device=self._device), view.with_camera(camera)))
+            self._loaded[index] = photos
+        return self._loaded[index]
+
+
+def _fuse_all(maps: list[DepthMap], neighbours: list[list[int]]) -> list[DepthMap]:
+    import torch
+
+    from depthrf.depth.fusion import DepthMap, Tolerance, fuse, remove_specks
+
+    min_agree = 1 if len(maps) - 1 <= _FEW_PHOTOS else 2
+    fused = []
+    for own, others in zip(maps, neighbours, strict=True):
+        checked = fuse(own, [maps[j] for j in others], Tolerance(), min_agree=min_agree)
+        depth = remove_specks(checked.depth)
+        fused.append(DepthMap(own.view, depth, torch.where(depth > 0, checked.sigma, 0.0)))
+    return fused
+
+
+def _write_all(workspace: Workspace, scene: SparseScene, fused: list[DepthMap]) -> int:
+    """Writes the maps with sigma calibrated to the keypoints, and the report; returns how many are not empty."""
+    import torch
+
+    from depthrf.depth.fusion import calibration
+
+    known = [_at_keypoints(scene, m) for m in fused]
+    depth, sigma, reference = (torch.cat([k[i] for k in known]) for i in range(3))
+    factor = calibration(depth - reference, sigma)
+    for view, m in zip(scene.views, fused, strict=True):
+        _write(workspace.stereo_depth / f"{view.stem}.npz", m.depth, m.sigma * factor)
+    coverage = {v.stem: float((m.depth > 0).float().mean()) for v, m in zip(scene.views, fused, strict=True)}
+    ratio = float((depth / reference).median()) if len(depth) else None
+    write_json(
+        report_path(workspace),
+        {"num_keypoints": len(depth), "median_ratio": ratio, "sigma_factor": factor, "coverage": coverage},
+    )
+    kept = {view.stem for view in scene.views}
+    for file in workspace.stereo_depth.glob("*.npz"):
+        if file.stem not in kept:
+            file.unlink()
+    return sum(share > 0 for share in coverage.values())
+
+
+def _at_keypoints(scene: SparseScene, m: DepthMap) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Depth, the standard deviation of its difference to the keypoints, and theirs, where there are both; (K,) each."""
+    import numpy as np
+    import torch
+
+    sparse = scene.depths[m.view.name]
+    height, width = m.depth.shape
+    original = next(view for view in scene.views if view.name == m.view.name).camera
+    # Keypoints in a pixel's neighbour still see the same surface; those that reproject badly prove nothing.
+    column, row = np.floor(sparse.xy * (width / original.width, height / original.height)).astype(np.int64).T
+    good = (sparse.error_px <= 2.0) & (sparse.sigma <= 0.05 * sparse.depth)
+    good &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    device = m.depth.device
+    index = torch.as_tensor(row[good] * width + column[good], device=device)
+    depth, sigma = m.depth.ravel()[index], m.sigma.ravel()[index]
+    reference = torch.as_tensor(sparse.depth[good], dtype=depth.dtype, device=device)
+    noise = torch.as_tensor(sparse.sigma[good], dtype=depth.dtype, device=device)
+    both = depth > 0
+    return depth[both], torch.hypot(sigma, noise)[both], reference[both]
+
+
+def _write(path: Path, depth: torch.Tensor, sigma: torch.Tensor) -> None:
+    import numpy as np
+
+    from depthrf.depth.merging import Source
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.io.depth_maps import write_prior
+
+    prior = DepthPrior(depth.cpu().numpy(), sigma.cpu().numpy())
+    source = np.where(prior.depth > 0, Source.STEREO, Source.NONE).astype(np.uint8)
+    write_prior(path, prior, source)
