@@ -1,0 +1,121 @@
+"""All photos of a scene aligned together: a photo with few keypoints borrows depth from neighbours that have many.
+
+Aligned depth of a well-aligned photo, seen from a neighbour's camera, says there what a keypoint says. Its errors are
+shared by many pixels, so all that is borrowed counts no more than a few dozen keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthrf.depth.alignment import KINDS
+from depthrf.depth.photo_alignment import Anchors, PhotoAlignment, align_photo
+from depthrf.geometry.camera import DepthPrior, View
+
+Array = NDArray[np.float64]
+
+# A photo with more agreeing keypoints than this gains nothing from others.
+FEW_KEYPOINTS = 30
+_BORROWED_WEIGHT = 30.0
+_MAX_BORROWED = 400
+_STEP_PX_SHARE = 40  # samples along the longer side
+_UNEXPLAINED = -2.5  # logarithmic density of a keypoint that no fit explains
+_FLAT = 0.05  # depth steps above this share between neighbouring samples are edges
+
+
+def align_photos(
+    predictions: Sequence[Array],
+    keypoints: Sequence[Anchors],
+    views: Sequence[View],
+    *,
+    kind: str | None,
+    generator: np.random.Generator,
+) -> list[PhotoAlignment]:
+    """Aligns each photo to its own keypoints, then those with few of them together with their neighbours.
+
+    Args:
+        predictions: Per photo, (H, W) network output on the photo's grid.
+        keypoints: Per photo.
+        views: Per photo, in the scene of the keypoints.
+        kind: ``depth`` or ``inverse_depth``; None tries both on all photos, which one network made, and takes the one
+            that predicts held-out keypoints better.
+        generator: For the robust fits.
+
+    Returns:
+        Per photo; borrowing is kept only where it does not speak against the photo's own keypoints.
+    """
+
+    def alone(one_kind: str) -> list[PhotoAlignment]:
+        return [
+            align_photo(x, own, kind=one_kind, generator=generator)
+            for x, own in zip(predictions, keypoints, strict=True)
+        ]
+
+    found = alone(kind) if kind else max((alone(k) for k in KINDS), key=_evidence)
+    lenders = {
+        i: (views[i], a.depth(predictions[i]))
+        for i, a in enumerate(found)
+        if a.accepted and a.num_agreeing >= FEW_KEYPOINTS
+    }
+    for i, before in enumerate(found):
+        if before.num_agreeing >= FEW_KEYPOINTS or not lenders:
+            continue
+        borrowed = borrow(views[i], [lender for j, lender in lenders.items() if j != i])
+        if len(borrowed) < FEW_KEYPOINTS:
+            continue
+        after = align_photo(predictions[i], keypoints[i], kind=before.kind, generator=generator, borrowed=borrowed)
+        if after.accepted or not before.accepted or "neighbouring" in after.reason:
+            found[i] = after
+    return found
+
+
+def borrow(view: View, lenders: Sequence[tuple[View, DepthPrior]]) -> Anchors:
+    """What other photos' depth looks like in ``view``: visible points away from edges, thinned and weighted down."""
+    parts = [_seen_from(view, other, prior) for other, prior in lenders]
+    rows = np.concatenate([p for p in parts if len(p)] or [np.zeros((0, 4))])
+    rows = rows[_foremost(rows, view)]
+    if len(rows) > _MAX_BORROWED:
+        rows = rows[np.linspace(0, len(rows) - 1, _MAX_BORROWED).astype(np.int64)]
+    weight = np.full(len(rows), min(1.0, _BORROWED_WEIGHT / max(len(rows), 1)))
+    return Anchors(rows[:, :2], rows[:, 2], rows[:, 3], weight)
+
+
+def _seen_from(view: View, other: View, prior: DepthPrior) -> Array:
+    """Samples of another photo's depth in ``view``: x, y, depth, sigma (N, 4)."""
+    height, width = prior.depth.shape
+    step = max(1, max(height, width) // _STEP_PX_SHARE)
+    z = prior.depth.astype(np.float32)
+    kernel = np.ones((5, 5), dtype=np.uint8)
+    flat = (cv2.dilate(z, kernel) - cv2.erode(z, kernel) < _FLAT * z)[step // 2 :: step, step // 2 :: step]
+    at = other.camera.pixel_centres()[step // 2 :: step, step // 2 :: step]
+    depth, sigma = (m[step // 2 :: step, step // 2 :: step].astype(np.float64) for m in (prior.depth, prior.sigma))
+    use = flat & (depth > 0)
+    in_other = other.camera.directions(at[use]) * depth[use][:, None]
+    view_from_other = view.cam_from_world @ other.world_from_cam
+    points = in_other @ view_from_other[:3, :3].T + view_from_other[:3, 3]
+    xy, seen = view.camera.project(points), points[:, 2]
+    camera = view.camera
+    inside = (seen > 0) & (xy >= 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
+    relative = sigma[use] / depth[use]
+    rows: Array = np.concatenate([xy, seen[:, None], (relative * seen)[:, None]], axis=1)
+    return np.asarray(rows[inside])
+
+
+def _foremost(rows: Array, view: View) -> NDArray[np.bool_]:
+    """Which samples are not behind others of the same small cell of the photo, (N,)."""
+    size = max(view.camera.width, view.camera.height) / (0.6 * _STEP_PX_SHARE)
+    column, row = np.floor(rows[:, :2] / size).astype(np.int64).T.reshape(2, -1)
+    cell = row * 10_000 + column
+    _, index = np.unique(cell, return_inverse=True)
+    nearest = np.full(index.max(initial=-1) + 1, np.inf)
+    np.minimum.at(nearest, index, rows[:, 2])
+    return np.asarray(rows[:, 2] <= 1.1 * nearest[index])
+
+
+def _evidence(found: list[PhotoAlignment]) -> float:
+    """How well keypoints of all photos are predicted from the others; without a fit they count as wrong."""
+    return sum(a.num_used * (a.held_out if np.isfinite(a.held_out) else _UNEXPLAINED) for a in found)
