@@ -76,10 +76,10 @@ def fit_affine(
         return _refused(kind, len(x), "the network gives the same value at all keypoints")
     sigma_z = np.hypot(sigma[usable], _NETWORK_ERROR * z)
     y, sigma_y = (z, sigma_z) if kind == "depth" else (1.0 / z, sigma_z / np.square(z))
-    start = search_affine(x, y, sigma_y, generator)
-    if start is None:
+    starts = search_affine(x, y, sigma_y, generator)
+    if not starts:
         return _refused(kind, len(x), "no positive scale fits the keypoints")
-    scale, shift, covariance = _refine(x, y, sigma_y, *start)
+    scale, shift, covariance = _refine(x, y, sigma_y, *starts[0])
     inlier = np.abs(scale * x + shift - y) <= _OUTLIER * sigma_y
     inliers = np.zeros(len(usable), dtype=bool)
     inliers[np.flatnonzero(usable)[inlier]] = True
@@ -102,9 +102,9 @@ def weighted_line(x: Array, y: Array, weight: Array) -> tuple[float, float, Arra
 
 
 def search_affine(
-    x: Array, y: Array, sigma: Array, generator: np.random.Generator, weight: Array | None = None
-) -> tuple[float, float] | None:
-    """RANSAC: positive scale and shift from the pair of keypoints with the least truncated squared residuals.
+    x: Array, y: Array, sigma: Array, generator: np.random.Generator, *, weight: Array | None = None, number: int = 1
+) -> list[tuple[float, float]]:
+    """RANSAC: positive scale and shift of the pairs of keypoints with the least truncated squared residuals.
 
     Args:
         x: (K,) network output.
@@ -112,12 +112,13 @@ def search_affine(
         sigma: (K,) standard deviation of y.
         generator: Draws the pairs.
         weight: (K,) how much each keypoint counts; equal when None.
+        number: How many to return at most, best first; each has a third of its inliers to itself.
 
     Returns:
-        None when no pair gives a positive scale.
+        Nothing when no pair gives a positive scale.
     """
     if len(x) < 2:
-        return None
+        return []
     first = generator.integers(0, len(x), _NUM_HYPOTHESES)
     second = (first + generator.integers(1, len(x), _NUM_HYPOTHESES)) % len(x)
     dx = x[first] - x[second]
@@ -125,13 +126,18 @@ def search_affine(
         scale = (y[first] - y[second]) / dx
     shift = y[first] - scale * x[first]
     positive = np.isfinite(scale) & (scale > 0)
-    if not positive.any():
-        return None
     scale, shift = scale[positive], shift[positive]
     residual = (scale[:, None] * x + shift[:, None] - y) / sigma
     cost = np.minimum(np.square(residual), _OUTLIER**2) @ (np.ones(len(x)) if weight is None else weight)
-    best = int(np.argmin(cost))
-    return float(scale[best]), float(shift[best])
+    chosen: list[int] = []
+    inliers = np.abs(residual) < _OUTLIER
+    for i in np.argsort(cost):
+        shared = [np.sum(inliers[i] & inliers[j]) / max(np.sum(inliers[i]), 1) for j in chosen]
+        if max(shared, default=0.0) < 0.67:
+            chosen.append(int(i))
+        if len(chosen) == number:
+            break
+    return [(float(scale[i]), float(shift[i])) for i in chosen]
 
 
 def _refine(x: Array, y: Array, sigma: Array, scale: float, shift: float) -> tuple[float, float, Array]:

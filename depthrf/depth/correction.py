@@ -10,6 +10,7 @@ honest keypoints, uniform for wrong ones; expectation-maximisation gives each ke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,9 @@ _ORDER = 7
 _MARGIN = 0.15
 # Density of a wrong keypoint in log depth: anywhere within a factor of e either way.
 _WRONG_DENSITY = 0.5
-_NETWORK_NOISE = np.geomspace(0.005, 0.25, 10)
+_NETWORK_NOISE = np.geomspace(0.01, 0.25, 9)
+# How many standard errors of the mean gain a correction has to gain on held-out keypoints.
+_PAYS = 0.3
 _KEYPOINT_FACTORS = np.array([1.0, 1.7, 3.0, 5.0])
 
 
@@ -83,7 +86,7 @@ class FieldFit:
         cross, own = self.covariance[:2, 2:], self.covariance[2:, 2:]
         smooth = (
             phi @ self.coefficients,
-            np.einsum("...i,ij,...j->...", phi, own, phi),
+            ((phi @ own) * phi).sum(axis=-1),
             phi @ cross[0],
             phi @ cross[1],
         )
@@ -158,7 +161,7 @@ def fit_field(
         size[2:] = 1.0
         covariance = np.linalg.inv(normal / np.outer(size, size) + prior) / np.outer(size, size)
         step = covariance @ (design.T @ (weight * residual))
-        leverage = np.minimum(weight * np.einsum("ki,ij,kj->k", design, covariance, design), 0.95)
+        leverage = np.minimum(weight * ((design @ covariance) * design).sum(axis=1), 0.95)
         share = 1.0 if scale + step[0] > 0 else 0.5 * scale / -step[0]
         scale, shift, coefficients = scale + share * step[0], shift + share * step[1], step[2:]
     fitted = scale * x + shift
@@ -176,20 +179,25 @@ def best_field(
     u: Array,
     sigma: Array,
     *,
-    start: tuple[float, float],
-    choices: tuple[Smoothness, ...],
+    starts: Sequence[tuple[float, float]],
+    choices: Sequence[Smoothness],
     prior_weight: Array | None = None,
 ) -> FieldFit:
-    """The fit, with a correction only where it predicts held-out keypoints better by more than chance."""
-    best = fit_field(x, y, u, sigma, start=start, smoothness=None, prior_weight=prior_weight)
-    plain = best
+    """The fit, over several starts, that predicts held-out keypoints best; a correction has to pay by more than chance.
+
+    Args are those of :func:`fit_field`; ``starts`` and ``choices`` replace its start and smoothness.
+    """
+
+    def fit(smoothness: Smoothness | None) -> FieldFit:
+        every = [fit_field(x, y, u, sigma, start=s, smoothness=smoothness, prior_weight=prior_weight) for s in starts]
+        return max(every, key=lambda f: float(f.held_out.mean()))
+
+    best = fit(None)
     for smoothness in choices:
-        fit = fit_field(
-            x, y, u, sigma, start=(plain.scale, plain.shift), smoothness=smoothness, prior_weight=prior_weight
-        )
-        gain = fit.held_out - best.held_out
-        if gain.mean() > 0.5 * gain.std() / np.sqrt(len(gain)):
-            best = fit
+        other = fit(smoothness)
+        gain = other.held_out - best.held_out
+        if gain.mean() > _PAYS * gain.std() / np.sqrt(len(gain)):
+            best = other
     return best
 
 

@@ -14,9 +14,10 @@ from depthrf.geometry.camera import DepthPrior, SparseDepths
 Array = NDArray[np.float64]
 
 # Corrections that are tried where enough keypoints support one.
-CORRECTIONS = (Smoothness(0.05, 0.5), Smoothness(0.05, 0.25))
+CORRECTIONS = (Smoothness(0.06, 0.5), Smoothness(0.06, 0.25))
 _MIN_FOR_CORRECTION = 15
-_NETWORK_ERROR = 0.04
+_NETWORK_ERROR = 0.06
+_NUM_STARTS, _ONE_START_FROM = 4, 200
 # Beyond this share of depth the fit itself says nothing.
 _MAX_RELATIVE = 0.5
 
@@ -110,11 +111,14 @@ def align_photo(
     if np.ptp(x) <= 1e-9 * max(1.0, float(np.abs(x).max())):
         return replace(refused, reason="the network gives the same value at all keypoints")
     y, relative = both.depth if kind == "depth" else 1.0 / both.depth, both.sigma / both.depth
-    start = search_affine(x, y, y * np.hypot(relative, _NETWORK_ERROR), generator, both.weight)
-    if start is None:
+    doubt = y * np.hypot(relative, _NETWORK_ERROR)
+    # With many keypoints the best start is the right one.
+    number = _NUM_STARTS if len(both) < _ONE_START_FROM else 1
+    starts = search_affine(x, y, doubt, generator, weight=both.weight, number=number)
+    if not starts:
         return replace(refused, reason="no positive scale fits the keypoints")
     choices = CORRECTIONS if len(both) >= _MIN_FOR_CORRECTION else ()
-    fit = best_field(x, y, places, relative, start=start, choices=choices, prior_weight=both.weight)
+    fit = best_field(x, y, places, relative, starts=starts, choices=choices, prior_weight=both.weight)
     return _judged(replace(refused, fit=fit), prediction, len(own))
 
 

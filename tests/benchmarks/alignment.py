@@ -71,8 +71,8 @@ def median_ratio(case: Case) -> Array:
 
 
 def ransac(case: Case) -> Array | None:
-    start = search_affine(case.x, case.y, 0.05 * case.y, np.random.default_rng(case.seed))
-    return None if start is None else case.depth(*start)
+    starts = search_affine(case.x, case.y, 0.05 * case.y, np.random.default_rng(case.seed))
+    return case.depth(*starts[0]) if starts else None
 
 
 def oracle(case: Case) -> Array:
