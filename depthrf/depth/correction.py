@@ -23,7 +23,7 @@ _ORDER = 7
 _MARGIN = 0.15
 # Density of a wrong keypoint in log depth: anywhere within a factor of e either way.
 _WRONG_DENSITY = 0.5
-_NETWORK_NOISE = np.geomspace(0.01, 0.25, 9)
+_NETWORK_NOISE = np.geomspace(0.015, 0.25, 8)
 # How many standard errors of the mean gain a correction has to gain on held-out keypoints.
 _PAYS = 0.3
 _KEYPOINT_FACTORS = np.array([1.0, 1.7, 3.0, 5.0])

@@ -6,7 +6,8 @@ shared by many pixels, so all that is borrowed counts no more than a few dozen k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ FEW_KEYPOINTS = 30
 _BORROWED_WEIGHT = 30.0
 _MAX_BORROWED = 400
 _STEP_PX_SHARE = 40  # samples along the longer side
+_MIN_SHARED = 60
+_CONTRADICTS = 0.15  # factor, as a logarithm, by which a photo is off against the others
 _UNEXPLAINED = -2.5  # logarithmic density of a keypoint that no fit explains
 _FLAT = 0.05  # depth steps above this share between neighbouring samples are edges
 
@@ -46,7 +49,7 @@ def align_photos(
         generator: For the robust fits.
 
     Returns:
-        Per photo; borrowing is kept only where it does not speak against the photo's own keypoints.
+        Per photo; one whose keypoints contradict its neighbours' depth is refused.
     """
 
     def alone(one_kind: str) -> list[PhotoAlignment]:
@@ -56,21 +59,66 @@ def align_photos(
         ]
 
     found = alone(kind) if kind else max((alone(k) for k in KINDS), key=_evidence)
+    aligned = {i: (views[i], a.depth(predictions[i])) for i, a in enumerate(found) if a.accepted}
+    doubted = contradicting(aligned, {i: found[i].num_agreeing for i in aligned})
     lenders = {
-        i: (views[i], a.depth(predictions[i]))
-        for i, a in enumerate(found)
-        if a.accepted and a.num_agreeing >= FEW_KEYPOINTS
+        i: lender for i, lender in aligned.items() if found[i].num_agreeing >= FEW_KEYPOINTS and i not in doubted
     }
     for i, before in enumerate(found):
-        if before.num_agreeing >= FEW_KEYPOINTS or not lenders:
+        enough = before.num_agreeing >= FEW_KEYPOINTS and i not in doubted
+        if enough or not lenders:
             continue
         borrowed = borrow(views[i], [lender for j, lender in lenders.items() if j != i])
-        if len(borrowed) < FEW_KEYPOINTS:
+        if len(borrowed) < FEW_KEYPOINTS and i not in doubted:
             continue
         after = align_photo(predictions[i], keypoints[i], kind=before.kind, generator=generator, borrowed=borrowed)
-        if after.accepted or not before.accepted or "neighbouring" in after.reason:
-            found[i] = after
+        if i in doubted and not after.accepted:
+            off = f"its depth and that of the photos around it differ by {abs(np.expm1(doubted[i])):.0%}"
+            after = replace(after, reason=f"the keypoints contradict the neighbouring photos: {off}")
+        found[i] = after
     return found
+
+
+def contradicting(aligned: Mapping[int, tuple[View, DepthPrior]], support: Mapping[int, int]) -> dict[int, float]:
+    """Photos whose depth is off by one factor against that of most others, worst first, with the factor's logarithm.
+
+    Args:
+        aligned: View and depth by photo.
+        support: How many keypoints each rests on: those of the others have to outnumber a photo's own.
+    """
+    ratio = {
+        (i, j): r for i in aligned for j in aligned if i != j and (r := _log_ratio(aligned[i], aligned[j])) is not None
+    }
+    left, found = set(aligned), dict[int, float]()
+    while True:
+        offset = {}
+        for i in left:
+            others = [j for j in left if (i, j) in ratio]
+            if len(others) >= 2 and sum(support[j] for j in others) > support[i]:
+                weight = np.minimum([support[j] for j in others], 100)
+                offset[i] = _weighted_median(np.array([ratio[i, j] for j in others]), weight)
+        worst = max(offset, key=lambda i: abs(offset[i]), default=None)
+        if worst is None or abs(offset[worst]) < _CONTRADICTS:
+            return found
+        found[worst] = offset[worst]
+        left.remove(worst)
+
+
+def _log_ratio(one: tuple[View, DepthPrior], other: tuple[View, DepthPrior]) -> float | None:
+    """Median logarithm of one photo's depth over what another sees there; None where they hardly share anything."""
+    view, prior = one
+    rows = _seen_from(view, *other)
+    rows = rows[_foremost(rows, view)]
+    column, row = np.floor(rows[:, :2]).astype(np.int64).T.reshape(2, -1)
+    own = prior.depth[row, column]
+    both = own > 0
+    return float(np.median(np.log(own[both] / rows[both, 2]))) if both.sum() >= _MIN_SHARED else None
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])])
 
 
 def borrow(view: View, lenders: Sequence[tuple[View, DepthPrior]]) -> Anchors:

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 # Corrections that are tried where enough keypoints support one.
 CORRECTIONS = (Smoothness(0.06, 0.5), Smoothness(0.06, 0.25))
 _MIN_FOR_CORRECTION = 15
+_BIN = 20  # keypoints that make a bin of depth
 _NETWORK_ERROR = 0.06
 _NUM_STARTS, _ONE_START_FROM = 4, 200
 # Beyond this share of depth the fit itself says nothing.
@@ -55,7 +56,8 @@ class PhotoAlignment:
     neighbouring photos), F (none: ``reason`` says why and there is no depth). num_used, num_agreeing: keypoints of
     the photo's own. num_borrowed: anchors from neighbours. median_rel_residual: over agreeing keypoints.
     typical_sigma: median standard deviation over the map, as a share of depth. held_out: mean logarithmic density of
-    own keypoints when predicted from the others; larger is better.
+    own keypoints when predicted from the others; larger is better. noise_by_depth: logarithms of depth (B,) and the
+    factor (B,) by which the network's noise differs there.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class PhotoAlignment:
     typical_sigma: float = float("inf")
     held_out: float = float("-inf")
     fit: FieldFit | None = None
+    noise_by_depth: tuple[Array, Array] = (np.zeros(1), np.ones(1))
 
     @property
     def accepted(self) -> bool:
@@ -78,9 +81,10 @@ class PhotoAlignment:
         if self.fit is None:
             return DepthPrior(*(np.zeros(prediction.shape, dtype=np.float32) for _ in range(2)))
         log_y, var = self.fit.over(prediction)
-        relative = np.sqrt(var + self.fit.noise.network**2)
+        log_depth = np.where(np.isfinite(log_y), log_y if self.kind == "depth" else -log_y, 0.0)
+        relative = np.sqrt(var + np.square(self.fit.noise.network * np.interp(log_depth, *self.noise_by_depth)))
         valid = np.isfinite(log_y) & (relative < _MAX_RELATIVE)
-        depth = np.exp(np.where(valid, log_y if self.kind == "depth" else -log_y, 0.0))
+        depth = np.exp(log_depth)
         masked = (np.where(valid, values, 0.0).astype(np.float32) for values in (depth, relative * depth))
         return DepthPrior(*masked)
 
@@ -119,7 +123,21 @@ def align_photo(
         return replace(refused, reason="no positive scale fits the keypoints")
     choices = CORRECTIONS if len(both) >= _MIN_FOR_CORRECTION else ()
     fit = best_field(x, y, places, relative, starts=starts, choices=choices, prior_weight=both.weight)
-    return _judged(replace(refused, fit=fit), prediction, len(own))
+    by_depth = _noise_by_depth(fit, np.log(both.depth), relative)
+    return _judged(replace(refused, fit=fit, noise_by_depth=by_depth), prediction, len(own))
+
+
+def _noise_by_depth(fit: FieldFit, log_depth: Array, sigma: Array) -> tuple[Array, Array]:
+    """Root mean square of believed keypoints' residuals over what is expected of them, in bins of equal number."""
+    believed = np.flatnonzero(fit.honesty > 0.5)
+    expected = np.square(fit.noise.network) + np.square(fit.noise.factor * sigma[believed])
+    squared = np.square(fit.residual[believed]) / expected
+    num_bins = int(np.clip(len(believed) // _BIN, 1, 6))
+    bins = np.array_split(np.argsort(log_depth[believed]), num_bins)
+    centres = np.array([np.median(log_depth[believed[b]]) if len(b) else 0.0 for b in bins])
+    # As many more at the expected size keep a small bin from claiming much.
+    factors = np.array([np.sqrt((squared[b].sum() + _BIN) / (len(b) + _BIN)) for b in bins])
+    return centres, factors
 
 
 def _judged(found: PhotoAlignment, prediction: Array, num_own: int) -> PhotoAlignment:
@@ -148,7 +166,7 @@ def _judged(found: PhotoAlignment, prediction: Array, num_own: int) -> PhotoAlig
 def _reason_to_refuse(found: PhotoAlignment, num_believed: int, num_all: int) -> str:
     if found.num_used and found.num_agreeing < 0.4 * found.num_used and found.num_borrowed:
         return f"only {found.num_agreeing} of {found.num_used} keypoints agree with the neighbouring photos"
-    if num_believed < max(6, 0.4 * num_all):
+    if num_believed < max(7, 0.4 * num_all):
         return f"only {num_believed} of {num_all} keypoints agree on one scale and shift"
     if found.median_rel_residual > 0.15:
         return f"the median residual is {found.median_rel_residual:.0%} of the depth"
