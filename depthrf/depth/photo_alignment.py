@@ -19,6 +19,8 @@ _MIN_FOR_CORRECTION = 15
 _BIN = 20  # keypoints that make a bin of depth
 _NETWORK_ERROR = 0.06
 _NUM_STARTS, _ONE_START_FROM = 4, 200
+# A scale less sure than this share of itself is none.
+_MAX_SCALE_DOUBT = 0.33
 # Beyond this share of depth the fit itself says nothing.
 _MAX_RELATIVE = 0.5
 
@@ -170,6 +172,9 @@ def _reason_to_refuse(found: PhotoAlignment, num_believed: int, num_all: int) ->
         return f"only {num_believed} of {num_all} keypoints agree on one scale and shift"
     if found.median_rel_residual > 0.15:
         return f"the median residual is {found.median_rel_residual:.0%} of the depth"
+    # A smooth correction can follow a simple scene by itself; the network has to have a share in it.
+    if found.fit is not None and np.sqrt(found.fit.covariance[0, 0]) > _MAX_SCALE_DOUBT * found.fit.scale:
+        return "the keypoints lie at too similar depths, or the network's output has nothing to do with them"
     if found.typical_sigma > 0.25:
         return f"keypoints leave the depth uncertain by {found.typical_sigma:.0%}: too few, or at too similar depths"
     return ""
