@@ -64,13 +64,6 @@ class FieldFit:
     held_out: Array = field(repr=False)
     residual: Array = field(repr=False)
 
-    def at(self, prediction: Array, places: Array) -> Array:
-        """log y of network outputs (K,) at places (K, 2); nan where scale and shift put y at or below zero."""
-        y = self.scale * prediction + self.shift
-        positive = np.isfinite(y) & (y > 1e-9)
-        log_y = np.where(positive, np.log(np.where(positive, y, 1.0)), np.nan)
-        return np.asarray(log_y + features(places, self.smoothness) @ self.coefficients)
-
     def over(self, prediction: Array) -> tuple[Array, Array]:
         """log y and the variance that the fit leaves in it, of a whole map (H, W) each; nan where y is not positive.
 

@@ -7,7 +7,7 @@ shared by many pixels, so all that is borrowed counts no more than a few dozen k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ def align_photos(
         ]
 
     found = alone(kind) if kind else max((alone(k) for k in KINDS), key=_evidence)
-    aligned = {i: (views[i], a.depth(predictions[i])) for i, a in enumerate(found) if a.accepted}
+    aligned = {i: Surface.of(views[i], a.depth(predictions[i])) for i, a in enumerate(found) if a.accepted}
     doubted = contradicting(aligned, {i: found[i].num_agreeing for i in aligned})
     lenders = {
         i: lender for i, lender in aligned.items() if found[i].num_agreeing >= FEW_KEYPOINTS and i not in doubted
@@ -79,11 +79,11 @@ def align_photos(
     return found
 
 
-def contradicting(aligned: Mapping[int, tuple[View, DepthPrior]], support: Mapping[int, int]) -> dict[int, float]:
+def contradicting(aligned: Mapping[int, Surface], support: Mapping[int, int]) -> dict[int, float]:
     """Photos whose depth is off by one factor against that of most others, worst first, with the factor's logarithm.
 
     Args:
-        aligned: View and depth by photo.
+        aligned: By photo.
         support: How many keypoints each rests on: those of the others have to outnumber a photo's own.
     """
     ratio = {
@@ -104,13 +104,12 @@ def contradicting(aligned: Mapping[int, tuple[View, DepthPrior]], support: Mappi
         left.remove(worst)
 
 
-def _log_ratio(one: tuple[View, DepthPrior], other: tuple[View, DepthPrior]) -> float | None:
+def _log_ratio(one: Surface, other: Surface) -> float | None:
     """Median logarithm of one photo's depth over what another sees there; None where they hardly share anything."""
-    view, prior = one
-    rows = _seen_from(view, *other)
-    rows = rows[_foremost(rows, view)]
-    column, row = np.floor(rows[:, :2]).astype(np.int64).T.reshape(2, -1)
-    own = prior.depth[row, column]
+    rows = _seen_from(one.view, other)
+    rows = rows[_foremost(rows, one.view)]
+    column, row = (np.floor(rows[:, :2]).astype(np.int64) // one.stride).T.reshape(2, -1)
+    own = one.depth[row, column]
     both = own > 0
     return float(np.median(np.log(own[both] / rows[both, 2]))) if both.sum() >= _MIN_SHARED else None
 
@@ -121,9 +120,37 @@ def _weighted_median(values: Array, weights: Array) -> float:
     return float(values[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])])
 
 
-def borrow(view: View, lenders: Sequence[tuple[View, DepthPrior]]) -> Anchors:
+@dataclass(frozen=True)
+class Surface:
+    """A photo's aligned depth, thinned: points (N, 3) in the world away from edges, their relative sigma (N,), and
+    depth (h, w) of every ``stride``-th pixel, 0 = none."""
+
+    view: View
+    points: Array
+    relative: Array
+    depth: NDArray[np.float32]
+    stride: int
+
+    @classmethod
+    def of(cls, view: View, prior: DepthPrior) -> Surface:
+        """The surface that depth and sigma (H, W) of a photo describe."""
+        longer = max(prior.depth.shape)
+        step, stride = max(1, longer // _STEP_PX_SHARE), max(1, longer // 320)
+        at = slice(step // 2, None, step)
+        kernel = np.ones((5, 5), dtype=np.uint8)
+        flat = cv2.dilate(prior.depth, kernel) - cv2.erode(prior.depth, kernel) < _FLAT * prior.depth
+        depth, sigma = (m[at, at].astype(np.float64) for m in (prior.depth, prior.sigma))
+        use = flat[at, at] & (depth > 0)
+        rows, columns = np.meshgrid(*(np.arange(n)[at] + 0.5 for n in prior.depth.shape), indexing="ij")
+        in_cam = view.camera.directions(np.stack([columns[use], rows[use]], axis=-1)) * depth[use][:, None]
+        world_from_cam = view.world_from_cam
+        points = in_cam @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
+        return cls(view, points, sigma[use] / depth[use], prior.depth[::stride, ::stride], stride)
+
+
+def borrow(view: View, lenders: Sequence[Surface]) -> Anchors:
     """What other photos' depth looks like in ``view``: visible points away from edges, thinned and weighted down."""
-    parts = [_seen_from(view, other, prior) for other, prior in lenders]
+    parts = [_seen_from(view, lender) for lender in lenders]
     rows = np.concatenate([p for p in parts if len(p)] or [np.zeros((0, 4))])
     rows = rows[_foremost(rows, view)]
     if len(rows) > _MAX_BORROWED:
@@ -132,24 +159,12 @@ def borrow(view: View, lenders: Sequence[tuple[View, DepthPrior]]) -> Anchors:
     return Anchors(rows[:, :2], rows[:, 2], rows[:, 3], weight)
 
 
-def _seen_from(view: View, other: View, prior: DepthPrior) -> Array:
+def _seen_from(view: View, surface: Surface) -> Array:
     """Samples of another photo's depth in ``view``: x, y, depth, sigma (N, 4)."""
-    height, width = prior.depth.shape
-    step = max(1, max(height, width) // _STEP_PX_SHARE)
-    z = prior.depth.astype(np.float32)
-    kernel = np.ones((5, 5), dtype=np.uint8)
-    flat = (cv2.dilate(z, kernel) - cv2.erode(z, kernel) < _FLAT * z)[step // 2 :: step, step // 2 :: step]
-    at = other.camera.pixel_centres()[step // 2 :: step, step // 2 :: step]
-    depth, sigma = (m[step // 2 :: step, step // 2 :: step].astype(np.float64) for m in (prior.depth, prior.sigma))
-    use = flat & (depth > 0)
-    in_other = other.camera.directions(at[use]) * depth[use][:, None]
-    view_from_other = view.cam_from_world @ other.world_from_cam
-    points = in_other @ view_from_other[:3, :3].T + view_from_other[:3, 3]
-    xy, seen = view.camera.project(points), points[:, 2]
-    camera = view.camera
+    in_cam = surface.points @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
+    xy, seen, camera = view.camera.project(in_cam), in_cam[:, 2], view.camera
     inside = (seen > 0) & (xy >= 0).all(axis=1) & (xy[:, 0] < camera.width) & (xy[:, 1] < camera.height)
-    relative = sigma[use] / depth[use]
-    rows: Array = np.concatenate([xy, seen[:, None], (relative * seen)[:, None]], axis=1)
+    rows: Array = np.concatenate([xy, seen[:, None], (surface.relative * seen)[:, None]], axis=1)
     return np.asarray(rows[inside])
 
 

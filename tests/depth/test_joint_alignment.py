@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthrf.depth.joint_alignment import align_photos, borrow, contradicting
+from depthrf.depth.joint_alignment import Surface, align_photos, borrow, contradicting
 from depthrf.depth.photo_alignment import Anchors
 from depthrf.geometry.camera import DepthPrior, SparseDepths
 from tests.depth.scene import CAMERA, depth_map, views
@@ -22,7 +22,7 @@ def prior(depth: np.ndarray, factor: float = 1.0) -> DepthPrior:
 
 def test_borrowed_depth_lies_on_the_surface_and_counts_as_a_few_keypoints():
     scene = views()
-    lent = borrow(scene[1], [(v, prior(depth_map(v))) for v in (scene[0], scene[2])])
+    lent = borrow(scene[1], [Surface.of(v, prior(depth_map(v))) for v in (scene[0], scene[2])])
     column, row = np.floor(lent.xy).astype(int).T
     true = depth_map(scene[1])[row, column]
     assert len(lent) > 200
@@ -33,7 +33,7 @@ def test_borrowed_depth_lies_on_the_surface_and_counts_as_a_few_keypoints():
 
 def test_the_photo_that_is_off_is_found_and_the_others_are_not():
     scene = views()
-    aligned = {i: (v, prior(depth_map(v), 1.4 if i == 2 else 1.0)) for i, v in enumerate(scene)}
+    aligned = {i: Surface.of(v, prior(depth_map(v), 1.4 if i == 2 else 1.0)) for i, v in enumerate(scene)}
     found = contradicting(aligned, dict.fromkeys(range(4), 50))
     assert list(found) == [2]
     assert found[2] == pytest.approx(np.log(1.4), abs=0.05)
