@@ -65,7 +65,7 @@ def align_photos(
         i: lender for i, lender in aligned.items() if found[i].num_agreeing >= FEW_KEYPOINTS and i not in doubted
     }
     for i, before in enumerate(found):
-        enough = before.num_agreeing >= FEW_KEYPOINTS and i not in doubted
+        enough = before.accepted and before.num_agreeing >= FEW_KEYPOINTS and i not in doubted
         if enough or not lenders:
             continue
         borrowed = borrow(views[i], [lender for j, lender in lenders.items() if j != i])
