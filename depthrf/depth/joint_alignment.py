@@ -72,6 +72,12 @@ def align_photos(
         if len(borrowed) < FEW_KEYPOINTS and i not in doubted:
             continue
         after = align_photo(predictions[i], keypoints[i], kind=before.kind, generator=generator, borrowed=borrowed)
+        if i in doubted and after.accepted:
+            joined = Surface.of(views[i], after.depth(predictions[i]))
+            ratios = [r for j, s in lenders.items() if j != i and (r := _log_ratio(joined, s)) is not None]
+            # What is left of the contradiction has to be small, or own keypoints have outvoted the neighbours.
+            if not ratios or abs(np.median(ratios)) > 0.5 * _CONTRADICTS:
+                after = replace(after, grade="F", fit=None)
         if i in doubted and not after.accepted:
             off = f"its depth and that of the photos around it differ by {abs(np.expm1(doubted[i])):.0%}"
             after = replace(after, reason=f"the keypoints contradict the neighbouring photos: {off}")
