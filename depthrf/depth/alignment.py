@@ -76,10 +76,10 @@ def fit_affine(
         return _refused(kind, len(x), "the network gives the same value at all keypoints")
     sigma_z = np.hypot(sigma[usable], _NETWORK_ERROR * z)
     y, sigma_y = (z, sigma_z) if kind == "depth" else (1.0 / z, sigma_z / np.square(z))
-    start = _search(x, y, sigma_y, generator)
-    if start is None:
+    starts = search_affine(x, y, sigma_y, generator)
+    if not starts:
         return _refused(kind, len(x), "no positive scale fits the keypoints")
-    scale, shift, covariance = _refine(x, y, sigma_y, *start)
+    scale, shift, covariance = _refine(x, y, sigma_y, *starts[0])
     inlier = np.abs(scale * x + shift - y) <= _OUTLIER * sigma_y
     inliers = np.zeros(len(usable), dtype=bool)
     inliers[np.flatnonzero(usable)[inlier]] = True
@@ -101,7 +101,24 @@ def weighted_line(x: Array, y: Array, weight: Array) -> tuple[float, float, Arra
     return float(scale), float(shift), np.linalg.pinv(design.T @ design)
 
 
-def _search(x: Array, y: Array, sigma: Array, generator: np.random.Generator) -> tuple[float, float] | None:
+def search_affine(
+    x: Array, y: Array, sigma: Array, generator: np.random.Generator, *, weight: Array | None = None, number: int = 1
+) -> list[tuple[float, float]]:
+    """RANSAC: positive scale and shift of the pairs of keypoints with the least truncated squared residuals.
+
+    Args:
+        x: (K,) network output.
+        y: (K,) depth or inverse depth.
+        sigma: (K,) standard deviation of y.
+        generator: Draws the pairs.
+        weight: (K,) how much each keypoint counts; equal when None.
+        number: How many to return at most, best first; each has a third of its inliers to itself.
+
+    Returns:
+        Nothing when no pair gives a positive scale.
+    """
+    if len(x) < 2:
+        return []
     first = generator.integers(0, len(x), _NUM_HYPOTHESES)
     second = (first + generator.integers(1, len(x), _NUM_HYPOTHESES)) % len(x)
     dx = x[first] - x[second]
@@ -109,13 +126,18 @@ def _search(x: Array, y: Array, sigma: Array, generator: np.random.Generator) ->
         scale = (y[first] - y[second]) / dx
     shift = y[first] - scale * x[first]
     positive = np.isfinite(scale) & (scale > 0)
-    if not positive.any():
-        return None
     scale, shift = scale[positive], shift[positive]
     residual = (scale[:, None] * x + shift[:, None] - y) / sigma
-    cost = np.minimum(np.square(residual), _OUTLIER**2).sum(axis=1)
-    best = int(np.argmin(cost))
-    return float(scale[best]), float(shift[best])
+    cost = np.minimum(np.square(residual), _OUTLIER**2) @ (np.ones(len(x)) if weight is None else weight)
+    chosen: list[int] = []
+    inliers = np.abs(residual) < _OUTLIER
+    for i in np.argsort(cost):
+        shared = [np.sum(inliers[i] & inliers[j]) / max(np.sum(inliers[i]), 1) for j in chosen]
+        if max(shared, default=0.0) < 0.67:
+            chosen.append(int(i))
+        if len(chosen) == number:
+            break
+    return [(float(scale[i]), float(shift[i])) for i in chosen]
 
 
 def _refine(x: Array, y: Array, sigma: Array, scale: float, shift: float) -> tuple[float, float, Array]:
@@ -153,38 +175,3 @@ def _reason_to_refuse(fit: AffineFit, median_rel_residual: float) -> str:
 
 def _refused(kind: str, num_used: int, reason: str) -> AffineFit:
     return AffineFit(1.0, 0.0, kind, num_used, 0, float("inf"), False, reason)
-
-
-def aligned_sigma(
-    fit: AffineFit, prediction: Array, keypoint_prediction: Array, keypoint_depth: Array
-) -> NDArray[np.float32]:
-    """Standard deviation of the aligned depth, scene units, from the fit's residuals; edges are the caller's.
-
-    Args:
-        fit: An accepted fit.
-        prediction: (H, W) network output.
-        keypoint_prediction: (K,) network output at the keypoints given to the fit.
-        keypoint_depth: (K,) their z-depth.
-
-    Returns:
-        (H, W): the residuals' size as a function of depth, and the fit's own covariance, which grows beyond the range
-        of depths the keypoints cover. 0 where the depth is invalid.
-    """
-    depth = fit.apply(prediction)
-    z, fitted = keypoint_depth[fit.inliers], fit.apply(keypoint_prediction[fit.inliers])
-    relative = _relative_residual_by_depth(depth, z, np.abs(fitted - z) / z)
-    x = np.where(np.isfinite(prediction), prediction, 0.0)
-    covariance = fit.covariance
-    var_y = np.maximum(np.square(x) * covariance[0, 0] + 2 * x * covariance[0, 1] + covariance[1, 1], 0.0)
-    from_fit = np.sqrt(var_y) * (np.square(depth) if fit.kind == "inverse_depth" else 1.0)
-    return np.where(depth > 0, np.hypot(relative * depth, from_fit), 0.0).astype(np.float32)
-
-
-def _relative_residual_by_depth(depth: Array, keypoint_depth: Array, residual: Array) -> Array:
-    """1.4826 * median relative residual in depth bins of at least 15 keypoints, interpolated; at least one percent."""
-    num_bins = int(np.clip(len(residual) // 15, 1, 8))
-    order = np.argsort(keypoint_depth)
-    bins = np.array_split(order, num_bins)
-    centres = np.array([np.median(keypoint_depth[b]) for b in bins])
-    sizes = np.array([max(1.4826 * float(np.median(residual[b])), 0.01) for b in bins])
-    return np.asarray(np.interp(depth, centres, sizes))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthrf.depth.alignment import KINDS, aligned_sigma, fit_affine, weighted_line
+from depthrf.depth.alignment import KINDS, fit_affine, weighted_line
 
 
 def keypoints(kind: str, *, number: int = 200, scale: float = 3.0, shift: float = 0.2, seed: int = 0):
@@ -124,25 +124,3 @@ def test_depth_behind_the_camera_is_invalid():
     x, z = keypoints("inverse_depth")
     found = fit(x, z, "inverse_depth")
     assert found.apply(np.array([-10.0, np.inf])).tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_sigma_tells_the_size_of_the_errors(kind):
-    rng = np.random.default_rng(9)
-    x, z = keypoints(kind, number=2000)
-    noisy = z * np.exp(rng.normal(0, 0.05, len(z)))
-    found = fit(x, noisy, kind)
-    x_all, z_all = keypoints(kind, number=5000, seed=10)
-    sigma = aligned_sigma(found, x_all[None], x, noisy)[0]
-    assert np.median(sigma / z_all) == pytest.approx(0.05, rel=0.2)
-
-
-def test_sigma_grows_beyond_the_keypoints():
-    rng = np.random.default_rng(11)
-    x, z = keypoints("inverse_depth", number=40)
-    noisy = z * np.exp(rng.normal(0, 0.05, len(z)))
-    found = fit(x, noisy, "inverse_depth")
-    inside, beyond = (np.array([[(1 / d - 0.2) / 3]]) for d in (3.0, 30.0))
-    relative = [aligned_sigma(found, p, x, noisy)[0, 0] / found.apply(p)[0, 0] for p in (inside, beyond)]
-    assert relative[1] > 2 * relative[0]
-    assert aligned_sigma(found, np.array([[np.nan]]), x, noisy)[0, 0] == 0
