@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 _BEST_ANGLE_DEG = 8.0
 _NARROW_DEG, _WIDE_DEG = 4.0, 12.0
 _LEAST_ANGLE_DEG = 0.5
+# More points than this do not change the order of the neighbours, only the time it takes.
+_ENOUGH_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def choose_neighbours(scene: SparseScene, count: int) -> list[list[int]]:
     for i, view in enumerate(scene.views):
         inside, _ = _seen(view, scene.points)
         visible = scene.points[inside]
+        visible = visible[:: max(1, len(visible) // _ENOUGH_POINTS)]
         scores = np.array([0.0 if j == i else pair_score(view, other, visible) for j, other in enumerate(scene.views)])
         order = np.argsort(-scores, kind="stable")[:count]
         chosen.append([int(j) for j in order if scores[j] > 0])

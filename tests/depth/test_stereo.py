@@ -222,6 +222,33 @@ def test_calibration_finds_the_factor_within_its_limits() -> None:
     assert calibration(50 * noise[:5], sigma[:5]) == 1.0
 
 
+@pytest.mark.slow
+def test_demo_room_is_recovered() -> None:
+    """Five small photos of the room as the demo takes them: half the pixels, to 1 %, with few gross errors."""
+    from depthrf.demo.room import demo_views, render, room_scene
+
+    room = room_scene(0)
+    views = [*demo_views(20, 1, 240, 180)[0][7:12]]
+    shots = [render(room, view) for view in views]
+    photos = []
+    for view, (rgb, _) in zip(views, shots, strict=True):
+        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+        half = view.with_camera(view.camera.fitted(120))
+        small = cv2.resize(gray, (120, 90), interpolation=cv2.INTER_AREA)
+        photos.append([Photo(torch.as_tensor(small), half), Photo(torch.as_tensor(gray), view)])
+    bounds, options = DepthRange(1.0, 8.0), StereoOptions(max_side=240)
+    maps = [
+        DepthMap(v, *estimate(photos[i], [p for j, p in enumerate(photos) if j != i], bounds, options))
+        for i, v in enumerate(views)
+    ]
+    fused = fuse(maps[2], maps[:2] + maps[3:], Tolerance(), min_agree=2)
+    has = fused.depth.numpy() > 0
+    error = relative_error(fused.depth.numpy(), shots[2][1])[has]
+    assert has.mean() > 0.5
+    assert np.median(error) < 0.01
+    assert np.mean(error > 0.1) < 0.05
+
+
 # Parts
 
 
