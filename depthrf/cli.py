@@ -133,6 +133,56 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    scene: Annotated[
+        Path,
+        typer.Argument(help="A nerf_synthetic scene: a folder, or its name below $DEPTHRF_DATA.", show_default=False),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Results (default: bench-SCENE-FIELD).")] = None,
+    views: Annotated[str | None, typer.Option(help="Numbers of training views (default: 3,6,100).")] = None,
+    losses: Annotated[
+        str | None, typer.Option(help=f"Depth losses (default: none,l2,urf,ds_nerf,cdf) of {_LOSSES}.")
+    ] = None,
+    field: Annotated[str, typer.Option(help="hash, or mlp: the published network.")] = "hash",
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels (default: 400).")] = None,
+    scales: Annotated[
+        int | None, typer.Option(help="Sizes to score and train on: 4 adds 1/2, 1/4 and 1/8 (default: 1).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps (default: the field's).")] = None,
+    batch_rays: Annotated[int | None, typer.Option(help="Rays per step (default: the field's).")] = None,
+    test_every: Annotated[int | None, typer.Option(help="Score every n-th test view (default: 1, all).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of initialisation and sampling.")] = None,
+    device: DeviceOpt = "auto",
+    force: ForceOpt = False,
+    settings: SetOpt = None,
+) -> None:
+    """Trains on a NeRF synthetic scene by the published protocol and prints the published numbers beside ours."""
+    from depthrf.bench import blender, tables
+    from depthrf.options import build
+
+    if field not in blender.PRESETS:
+        raise UsageError(f"--field should be one of {', '.join(blender.PRESETS)}; found {field!r}")
+    flags = {"views": views, "losses": losses, "size": size, "scales": scales, "test_every": test_every, "seed": seed}
+    changes = _given({**flags, "device": device, "optimiser": {"steps": steps, "batch_rays": batch_rays}})
+    merged = pipeline.merge_tables(blender.SHARED, blender.PRESETS[field])
+    for table in (changes, pipeline.assignments(settings or [])):
+        merged = pipeline.merge_tables(merged, table)
+    folder = output or Path(f"bench-{scene.name}-{field}")
+    results = blender.run(_scene(scene), folder, build(blender.Options, merged, "the command line"), force=force)
+    tables.print_results(scene.name, results)
+    typer.echo(folder)
+
+
+def _scene(scene: Path) -> Path:
+    """The scene's folder: as given, or below the folder of evaluation data."""
+    data = Path(os.environ.get("DEPTHRF_DATA", "")) / scene
+    if scene.is_dir() or not data.is_dir():
+        _check_folder(scene)
+        return scene
+    return data
+
+
+@app.command()
 def ingest(
     photos: PhotosArg,
     output: OutputOpt = None,

@@ -19,6 +19,8 @@ LAYER = {
     "depth": 3,
     "nerf": 3,
     "demo": 5,
+    "bench": 5,
+    "plot": 5,
     "device": 2,
     "geometry": 2,
     "options": 1,

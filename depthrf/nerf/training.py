@@ -11,7 +11,7 @@ from torch import Tensor
 from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
-from depthrf.nerf.rays import PixelStore
+from depthrf.nerf.rays import RaySource
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Trainer:
         self.generator = torch.Generator(device=self.device)
         self.step = 0
 
-    def advance(self, store: PixelStore) -> StepResult:
+    def advance(self, store: RaySource) -> StepResult:
         """One step. The random numbers depend on seed and step only, so a resumed run equals the straight one."""
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
         for group in self.optimiser.param_groups:

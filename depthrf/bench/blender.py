@@ -1,0 +1,339 @@
+"""The NeRF synthetic protocol: few views with exact depth, one cell a pair of view count and depth loss.
+
+Each cell trains a field on the first views of ``transforms_train.json``, scores it on ``transforms_test.json`` and
+writes ``<cell>.json`` and a picture; a cell that is there with the same settings is not run again, and an interrupted
+one goes on at its last checkpoint. With ``scales`` > 1 every test view is also scored at 1/2, 1/4, ... of its size, and
+each cell is trained twice: on full-size pictures only (``single``), and on all sizes at once (``multi``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthrf import console, device
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.io import blender
+from depthrf.nerf.options import LossOptions, ModelOptions, OptimiserOptions
+from depthrf.options import identity, option
+from depthrf.workspace import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from depthrf.bench.multi_scale import MultiScaleStore
+    from depthrf.geometry.camera import Camera
+    from depthrf.io.blender import BlenderFrame
+    from depthrf.io.trained_field import TrainedField
+
+_RADIUS = 1.5  # the objects lie in this ball around the origin: it becomes the field's uncontracted unit ball
+_CHECKPOINT_STEPS = 2000
+_PICTURES = 3  # test views in a cell's picture
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "hash": {
+        "model": {
+            "field": {"kind": "hash", "appearance": 0},
+            "proposal": {"num_samples": [64]},
+            "num_samples": 32,
+        },
+        "optimiser": {"steps": 20000, "batch_rays": 8192},
+    },
+    "mlp": {
+        "model": {
+            "field": {"kind": "mlp", "width": 256, "depth": 8, "view_degree": 4, "appearance": 0},
+            "proposal": {"num_samples": [64, 64], "width": 256},
+            "num_samples": 32,
+        },
+        "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
+    },
+}
+"""Settings by kind of field: ``mlp`` is the published network and schedule. Both share what follows."""
+
+SHARED: dict[str, Any] = {
+    "model": {"spacing": "linear", "background": "white"},
+    # eps = 0.03 scene units at the object's distance of 4; the depth is exact, so there is no slack.
+    "loss": {"surface": 0.0075, "distortion": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene")
+    losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
+    size: int = option(400, "side of the pictures in pixels")
+    scales: int = option(1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all")
+    test_every: int = option(1, "score every n-th test view")
+    seed: int = option(0, "seed of initialisation and sampling")
+    device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
+    model: ModelOptions = option(ModelOptions, "the radiance field")
+    loss: LossOptions = option(LossOptions, "loss weights")
+    optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field to train. ``training``: ``single`` (full size) or ``multi`` (all sizes)."""
+
+    views: int
+    loss: str
+    training: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.views}-{self.loss}" + ("-multi" if self.training == "multi" else "")
+
+
+@dataclass(frozen=True)
+class ScaleScore:
+    """Mean scores of all test views at one size."""
+
+    size: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell; ``settings`` is everything that decides it."""
+
+    cell: Cell
+    view_names: list[str]
+    num_test: int
+    scores: list[ScaleScore]
+    steps: int
+    train_seconds: float
+    test_seconds: float
+    rays_per_second: int
+    device: str
+    settings: dict[str, Any]
+
+
+def cells(options: Options) -> list[Cell]:
+    """All fields to train, fewest views first.
+
+    Raises:
+        UsageError: An unknown loss, or a number that cannot be.
+    """
+    known = next(f for f in LossOptions.__dataclass_fields__.values() if f.name == "depth").metadata["choices"]
+    if unknown := [loss for loss in options.losses if loss not in known]:
+        raise UsageError(f"Unknown depth loss {', '.join(unknown)}; expected some of {', '.join(known)}")
+    if min(options.views) < 1 or options.test_every < 1 or options.optimiser.steps < 1:
+        raise UsageError("--views, --test-every and --steps should be at least 1")
+    if options.scales < 1 or options.size // 2 ** (options.scales - 1) < 12:
+        raise UsageError(
+            f"--size {options.size} with --scales {options.scales} makes pictures of "
+            f"{options.size // 2 ** max(options.scales - 1, 0)} pixels; 12 are the least"
+        )
+    trainings = ("single", "multi") if options.scales > 1 else ("single",)
+    return [Cell(views, loss, t) for views in options.views for loss in options.losses for t in trainings]
+
+
+def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
+    """Trains and scores all cells that are not in ``folder`` yet.
+
+    Raises:
+        UsageError: ``scene`` is no scene, an option is wrong, or ``folder`` holds results of other settings.
+    """
+    todo = cells(options)
+    train, test = blender.read_split(scene, "train"), blender.read_split(scene, "test")[:: options.test_every]
+    for count in options.views:
+        blender.choose(train, count)
+    side = max(train[0].view.camera.width, train[0].view.camera.height)
+    if options.size > side:
+        raise UsageError(f"The pictures of {scene} are {side} pixels wide; --size {options.size} would enlarge them.")
+    results = [] if force else [_finished(folder, cell, _settings(scene, cell, options)) for cell in todo]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = device.resolve(options.device)
+    done = []
+    for index, cell in enumerate(todo):
+        result = results[index] if results else None
+        if result is None:
+            console.note(f"{cell.name} ({index + 1} of {len(todo)})")
+            result = _run_cell(folder, cell, blender.choose(train, cell.views), test, options, target, scene)
+            write_json(folder / f"{cell.name}.json", result)
+        else:
+            console.note(f"{cell.name}: nothing to do")
+        done.append(result)
+        console.note(
+            "  " + ", ".join(f"{s.size}x{s.size}: {s.psnr:.2f} dB, SSIM {s.ssim:.3f}" for s in done[-1].scores)
+        )
+    return done
+
+
+def _settings(scene: Path, cell: Cell, options: Options) -> dict[str, Any]:
+    common = {k: v for k, v in identity(options).items() if k not in ("views", "losses")}
+    return json.loads(json.dumps({"scene": scene.name, **asdict(cell), **common}))  # type: ignore[no-any-return]
+
+
+def _finished(folder: Path, cell: Cell, settings: dict[str, Any]) -> Result | None:
+    """The cell's result if it is there.
+
+    Raises:
+        UsageError: It is there with other settings.
+    """
+    path = folder / f"{cell.name}.json"
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    if found.get("settings") != settings:
+        before = found.get("settings") or {}
+        differing = ", ".join(sorted(k for k in settings if settings[k] != before.get(k))) or "the format"
+        raise UsageError(
+            f"{path} is the result of other settings ({differing}). Give another folder with -o, or --force."
+        )
+    scores = [ScaleScore(**s) for s in found["scores"]]
+    return Result(**{**found, "cell": Cell(**found["cell"]), "scores": scores})
+
+
+def _run_cell(
+    folder: Path,
+    cell: Cell,
+    train: list[BlenderFrame],
+    test: list[BlenderFrame],
+    options: Options,
+    target: torch.device,
+    scene: Path,
+) -> Result:
+    settings = _settings(scene, cell, options)
+    num_scales = options.scales if cell.training == "multi" else 1
+    store = _load_store([_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
+    field, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, json.dumps(settings))
+    start = time.monotonic()
+    scores = _score(folder / f"{cell.name}.png", field, test, options)
+    steps = options.optimiser.steps
+    return Result(
+        cell=cell,
+        view_names=[f.view.stem for f in train],
+        num_test=len(test),
+        scores=scores,
+        steps=steps,
+        train_seconds=round(seconds, 1),
+        test_seconds=round(time.monotonic() - start, 1),
+        rays_per_second=round(steps * options.optimiser.batch_rays / max(seconds, 1e-9)),
+        device=str(target),
+        settings=settings,
+    )
+
+
+def _camera(frame: BlenderFrame, size: int, scale: int) -> Camera:
+    """The frame's camera at ``size`` / 2 ** ``scale`` pixels on the longer side."""
+    camera = frame.view.camera
+    factor = size / 2**scale / max(camera.width, camera.height)
+    return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
+
+
+def _normalised() -> Any:
+    """The similarity into the normalised scene, and the depth range there."""
+    import numpy as np
+
+    from depthrf.geometry.transforms import Similarity
+    from depthrf.nerf.rays import Bounds
+
+    scale = 1.0 / _RADIUS
+    return Similarity(scale, np.eye(3), np.zeros(3)), Bounds(blender.NEAR * scale, blender.FAR * scale)
+
+
+def _load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch.device) -> MultiScaleStore:
+    """Pixels and depths of all frames, one store a camera size."""
+    import numpy as np
+
+    from depthrf.bench.multi_scale import MultiScaleStore
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.nerf.normalise import normalise_view
+    from depthrf.nerf.rays import PixelStore, resize_prior
+
+    similarity, bounds = _normalised()
+    depths = [blender.read_depth(frame) * np.float32(similarity.scale) for frame in frames]
+    stores = []
+    for camera in cameras:
+        views = [normalise_view(frame.view.with_camera(camera), similarity) for frame in frames]
+        images = [blender.read_image(frame, "white", camera) for frame in frames]
+        priors = [resize_prior(DepthPrior(depth, np.zeros_like(depth)), camera) for depth in depths]
+        stores.append(PixelStore(views, images, priors, bounds=bounds, device=target))
+    return MultiScaleStore(stores)
+
+
+def _train(
+    checkpoint: Path, cell: Cell, store: MultiScaleStore, options: Options, target: torch.device, key: str
+) -> tuple[TrainedField, float]:
+    """The trained field and the seconds it took, going on from an interrupted run of the same key."""
+    import dataclasses
+
+    import torch
+
+    from depthrf.io import trained_field
+    from depthrf.nerf.model import RadianceField
+    from depthrf.nerf.training import Trainer
+
+    torch.manual_seed(options.seed)
+    model = RadianceField(options.model, num_photos=cell.views).to(target)
+    losses = dataclasses.replace(options.loss, depth=cell.loss)
+    trainer = Trainer(model, options.optimiser, losses, seed=options.seed)
+    similarity, bounds = _normalised()
+    field = trained_field.TrainedField(model, similarity, bounds, options.size)
+    seconds = 0.0
+    if checkpoint.is_file():
+        state = trained_field.read(checkpoint, target)
+        if state["key"] == key and state["step"] < options.optimiser.steps:
+            trainer.restore(state)
+            seconds = float(state["seconds"])
+            console.note(f"  going on from step {trainer.step}")
+    start, total = time.monotonic() - seconds, options.optimiser.steps
+    with console.progress() as display:
+        task = display.add_task("train", total=total, completed=trainer.step, info="")
+        while trainer.step < total:
+            result = trainer.advance(store)
+            display.update(task, completed=trainer.step)
+            if trainer.step % 50 == 0 or trainer.step == total:
+                _check(trainer.step, {name: float(value) for name, value in result.losses.items()})
+                display.update(task, info=f"psnr {float(result.psnr):.1f} dB")
+            if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
+                trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
+    model.eval()
+    return field, time.monotonic() - start
+
+
+def _check(step: int, losses: dict[str, float]) -> None:
+    if not all(value - value == 0 for value in losses.values()):
+        raise DepthrfError(f"Training diverged at step {step}: {losses}. Lower --set optimiser.rate.")
+
+
+def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options: Options) -> list[ScaleScore]:
+    """Mean scores by size; the picture shows the first views at full size."""
+    import numpy as np
+
+    from depthrf.io.images import write_png
+    from depthrf.nerf.metrics import color_scores
+    from depthrf.nerf.panels import colorise_error, labelled_row
+    from depthrf.nerf.views import colorise_depth
+
+    scores: dict[int, list[tuple[float, float]]] = {}
+    rows: list[NDArray[np.uint8]] = []
+    for frame, scale in console.track(
+        [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
+    ):
+        camera = _camera(frame, options.size, scale)
+        photo = blender.read_image(frame, "white", camera)
+        rendered, depth = _render(field, frame, camera)
+        found = color_scores(rendered, photo)
+        scores.setdefault(camera.width, []).append((found.psnr, found.ssim))
+        if scale == 0 and len(rows) < _PICTURES:
+            panels = [("true", photo), ("rendered", rendered), ("error", colorise_error(rendered, photo))]
+            rows.append(labelled_row([*panels, ("depth", colorise_depth(depth, field.bounds))]))
+    write_png(picture, np.concatenate(rows))
+    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in scores.items()]
+
+
+def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> Any:
+    from depthrf.nerf.normalise import normalise_view
+    from depthrf.nerf.views import render_view
+
+    view = normalise_view(frame.view.with_camera(camera), field.normalised_from_scene)
+    rendered = render_view(field.model, view, field.bounds)
+    return rendered.rgb, rendered.depth
