@@ -43,6 +43,10 @@ PipelineOpt = Annotated[
     typer.Option("--pipeline", help="Preset name or .toml file (default: `default` with a GPU, `cpu` without)."),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help=f"One of {', '.join(CHOICES)}.")]
+HoldoutOpt = Annotated[
+    str | None,
+    typer.Option(help="Photos that only `evaluate` sees: every:8, comma-separated names, or a .txt file of names."),
+]
 SetOpt = Annotated[
     list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
 ]
@@ -58,6 +62,7 @@ def reconstruct(
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
     poses: Annotated[Path | None, typer.Option(help="Known poses: a transforms.json or a COLMAP model folder.")] = None,
+    holdout: HoldoutOpt = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     path: Annotated[str | None, typer.Option(help="Camera path of the video: tour or orbit.")] = None,
@@ -72,7 +77,7 @@ def reconstruct(
     """Photos to video: runs all stages; a second run goes on where the first one stopped."""
     stages = pipeline.select(first, last)
     changes: dict[str, Any] = {
-        "ingest": {"photos": photos, "sensor_depth": sensor_depth},
+        "ingest": {"photos": photos, "sensor_depth": sensor_depth, "holdout": holdout},
         "sfm": {"poses": poses, "seed": seed},
         "train": {"loss": {"depth": depth_loss}, "optimiser": {"steps": steps}, "seed": seed},
         "render": {"path": path, "depth_video": depth_video},
@@ -111,7 +116,7 @@ def demo(
     plan = _plan(preset, changes, device)
     workspace = create_workspace(output / "workspace", photos)
     _reconstruct(workspace, plan, pipeline.STAGES, force=False)
-    _evaluate(workspace, output / "held_out", device, force=False)
+    _evaluate(workspace, {"photos": output / "held_out", "device": device}, force=False)
     typer.echo(workspace.video)
 
 
@@ -121,14 +126,23 @@ def evaluate(
     photos: Annotated[
         Path | None, typer.Option(help="Further photos of the scene: registered to the model, then scored.")
     ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option("--leave-one-out", help="Score each photo with a short training run without it (3-9 photos)."),
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of each leave-one-out run (default: a quarter of the field's).")
+    ] = None,
+    lpips: Annotated[str, typer.Option(help="Features of LPIPS: alex, vgg or none.")] = "alex",
     device: DeviceOpt = "auto",
     force: ForceOpt = False,
 ) -> None:
-    """Scores the trained field on held-out views: PSNR, SSIM and depth errors."""
+    """Scores the trained field on held-out views: PSNR, SSIM, LPIPS and depth errors."""
     if photos is not None:
         _check_folder(photos)
     opened = open_workspace(workspace)
-    _evaluate(opened, photos, device, force)
+    changes = {"photos": photos, "leave_one_out": leave_one_out, "steps": steps, "lpips": lpips, "device": device}
+    _evaluate(opened, changes, force)
     typer.echo(opened.evaluation)
 
 
@@ -189,12 +203,13 @@ def ingest(
     sensor_depth: Annotated[
         Path | None, typer.Option(help="Folder of sensor depth maps: <photo>.png, 16-bit millimetres, 0 = missing.")
     ] = None,
+    holdout: HoldoutOpt = None,
     force: ForceOpt = False,
 ) -> None:
     """Stage 1: checks the photos and copies them, upright and 8-bit, into a workspace."""
     _check_folder(photos)
     workspace = create_workspace(output or _default_output(photos), photos)
-    changes = _given({"ingest": {"photos": photos, "sensor_depth": sensor_depth}})
+    changes = _given({"ingest": {"photos": photos, "sensor_depth": sensor_depth, "holdout": holdout}})
     _run_single(workspace, "ingest", None, changes, "auto", force)
 
 
@@ -347,10 +362,13 @@ def _run_single(
         pipeline.run_stage(workspace, stage, _on_device(plan, device)[stage], force=force)
 
 
-def _evaluate(workspace: Workspace, photos: Path | None, device: str, force: bool) -> None:
+def _evaluate(workspace: Workspace, values: dict[str, Any], force: bool) -> None:
+    from depthrf.options import build
     from depthrf.stages.evaluate import Options
 
-    options = Options(photos=photos.absolute() if photos else None, device=device)
+    options = build(Options, _given(values), "the command line")
+    if options.photos is not None:
+        options = dataclasses.replace(options, photos=options.photos.absolute())
     with lock(workspace):
         pipeline.run_stage(workspace, "evaluate", options, force=force)
 

@@ -18,6 +18,7 @@ from depthrf.console import note, progress, warn
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
+from depthrf.stages.held_out import HOLDOUT_HELP, chosen_names
 from depthrf.workspace import Workspace, atomic_open, fresh_dir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ R = TypeVar("R")
 class Options:
     photos: Path | None = option(None, "folder of photos; the workspace's own when left out")
     sensor_depth: Path | None = option(None, "folder of depth maps: 16-bit PNG in millimetres, named like the photos")
+    holdout: str | None = option(None, HOLDOUT_HELP)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Rejected:
 class Summary:
     num_files: int  # of the folder, hidden files apart
     num_photos: int  # in images/
+    num_held_out: int  # in held_out/
     num_converted: int
     num_with_focal: int  # photos whose EXIF tells the focal length
     rejected: tuple[Rejected, ...]
@@ -60,11 +63,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Photo:
-    """One file of the folder in photos.json; ``name`` is its copy in images/, None when rejected."""
+    """One file of the folder in photos.json; ``name`` is its copy in images/, None when it is not there."""
 
     source: str
     name: str | None
-    status: str  # used, converted or rejected
+    status: str  # used, converted, held_out or rejected
     reason: str | None = None
     width: int = 0
     height: int = 0
@@ -81,11 +84,14 @@ class _Good:
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
     depth_maps = _entries(options.sensor_depth, "folder of depth maps") if options.sensor_depth else []
-    return [p for p in (*_entries(_photo_folder(workspace, options), "photo folder"), *depth_maps) if p.is_file()]
+    lists = [Path(options.holdout)] if options.holdout and options.holdout.endswith(".txt") else []
+    entries = [*_entries(_photo_folder(workspace, options), "photo folder"), *depth_maps, *lists]
+    return [p for p in entries if p.is_file()]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.images, workspace.photos, *([workspace.sensor_depth] if options.sensor_depth else [])]
+    optional = ((workspace.sensor_depth, options.sensor_depth), (workspace.held_out, options.holdout))
+    return [workspace.images, workspace.photos, *(path for path, wanted in optional if wanted)]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
@@ -101,15 +107,19 @@ def run(workspace: Workspace, options: Options) -> Summary:
     good, rejected = _examine_all(entries)
     if len(good) < MIN_PHOTOS:
         raise DepthrfError(_too_few(folder, entries, good, rejected))
-    fresh_dir(workspace.images)
-    _in_threads("copying photos", lambda g: _copy(g, workspace.images), good)
+    train, held_out = _split(good, options.holdout)
+    _copy_all(train, fresh_dir(workspace.images))
+    _copy_all(held_out, fresh_dir(workspace.held_out))
+    if not held_out:
+        workspace.held_out.rmdir()
     num_depth = _ingest_depth(workspace, depth_entries, good, options.sensor_depth)
-    write_json(workspace.photos, {"photos": _table(good, rejected)})
+    write_json(workspace.photos, {"photos": _table(train, held_out, rejected)})
     summary = Summary(
         num_files=len(entries),
-        num_photos=len(good),
+        num_photos=len(train),
+        num_held_out=len(held_out),
         num_converted=sum(not g.info.as_is for g in good),
-        num_with_focal=sum(g.info.focal_px is not None for g in good),
+        num_with_focal=sum(g.info.focal_px is not None for g in train),
         rejected=tuple(rejected),
         num_sensor_depth=num_depth,
     )
@@ -124,7 +134,7 @@ def collect(folder: Path, destination: Path) -> list[Path]:
         UsageError: The folder does not exist or is no folder.
     """
     good, _ = _examine_all(_entries(folder, "photo folder"))
-    _in_threads("copying photos", lambda g: _copy(g, destination), good)
+    _copy_all(good, destination)
     return [destination / g.name for g in good]
 
 
@@ -220,6 +230,25 @@ def _sort_out(entries: list[Path], found: list[PhotoInfo | str]) -> tuple[list[_
     return [_Good(path, info, names[path]) for path, info in usable.items()], rejected
 
 
+def _split(good: list[_Good], holdout: str | None) -> tuple[list[_Good], list[_Good]]:
+    """The photos to reconstruct from, and those that are held out.
+
+    Raises:
+        UsageError: ``holdout`` names no split of these photos, or leaves too few to reconstruct.
+    """
+    if not holdout:
+        return good, []
+    sources = chosen_names(holdout, [g.path.name for g in good])
+    held_out = [g for g in good if g.path.name in sources]
+    train = [g for g in good if g.path.name not in sources]
+    if len(train) < MIN_PHOTOS:
+        raise UsageError(
+            f"--holdout {holdout} leaves {len(train)} of {len(good)} photos to train on; at least {MIN_PHOTOS} are needed. "
+            "Hold out fewer, or none, and score with: depthrf evaluate --leave-one-out"
+        )
+    return train, held_out
+
+
 def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: list[Rejected]) -> str:
     if not entries:
         return f"{folder} is empty. Put at least {MIN_PHOTOS} overlapping photos there (10 or more are better)."
@@ -231,6 +260,11 @@ def _too_few(folder: Path, entries: list[Path], good: list[_Good], rejected: lis
         f"Found {len(good)} usable photo{plural} in {folder}; at least {MIN_PHOTOS} overlapping photos are needed "
         f"(10 or more are better).{listing}"
     )
+
+
+def _copy_all(photos: list[_Good], folder: Path) -> None:
+    if photos:
+        _in_threads("copying photos", lambda photo: _copy(photo, folder), photos)
 
 
 def _copy(photo: _Good, folder: Path) -> None:
@@ -246,8 +280,9 @@ def _copy(photo: _Good, folder: Path) -> None:
         write_jpeg(target, read_rgb(photo.path))
 
 
-def _table(good: list[_Good], rejected: list[Rejected]) -> list[Photo]:
+def _table(good: list[_Good], held_out: list[_Good], rejected: list[Rejected]) -> list[Photo]:
     rows = [Photo(r.name, None, "rejected", r.reason) for r in rejected]
+    rows += [Photo(g.path.name, None, "held_out", None, g.info.width, g.info.height) for g in held_out]
     for g in good:
         i = g.info
         focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
@@ -305,8 +340,9 @@ def _tell(summary: Summary, good: list[_Good], options: Options) -> None:
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
         f"{summary.num_converted} converted" if summary.num_converted else "",
+        f"{summary.num_held_out} held out" if summary.num_held_out else "",
         f"{len(summary.rejected)} files not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
-        f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if options.sensor_depth else "",
+        f"sensor depth for {summary.num_sensor_depth} of {len(good)}" if options.sensor_depth else "",
     ]
     note("ingest: " + "; ".join(part for part in parts if part))
