@@ -243,7 +243,7 @@ def _split(good: list[_Good], holdout: str | None) -> tuple[list[_Good], list[_G
     train = [g for g in good if g.path.name not in sources]
     if len(train) < MIN_PHOTOS:
         raise UsageError(
-            f"--holdout {holdout} leaves {len(train)} of {len(good)} photos to train on; at least {MIN_PHOTOS} are needed. "
+            f"--holdout {holdout} leaves {len(train)} of {len(good)} photos to train on; {MIN_PHOTOS} are needed. "
             "Hold out fewer, or none, and score with: depthrf evaluate --leave-one-out"
         )
     return train, held_out

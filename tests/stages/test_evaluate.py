@@ -112,7 +112,7 @@ def test_points_without_a_photo_come_from_the_others() -> None:
 
 
 def test_a_left_out_photo_cannot_reach_its_fold(tmp_path: Path) -> None:
-    """Pixels, keypoints, points and depth of the photo are replaced: the fold without it stays the same, byte by byte."""
+    """Pixels, keypoints, points and depth of the photo are replaced: the fold without it stays the same."""
     model = make_model(np.random.default_rng(0))
     clean = write_workspace(tmp_path / "clean", model)
     wrong = {**model.images, 2: replace(model.images[2], xy=model.images[2].xy[::-1] + 3.0)}
