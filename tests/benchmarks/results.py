@@ -34,8 +34,8 @@ PAGE = HERE / "RESULTS.md"
 _HEAD = """\
 # Results
 
-Made by `python -m tests.benchmarks.results` from [results/](results); do not edit. Every number was measured at the commit
-and on the day and hardware that stand beside it. A dash: not measured, or not recorded.
+Made by `python -m tests.benchmarks.results` from [results/](results); do not edit. Every number was measured at the
+commit, on the day and on the hardware that stand with it. A dash: not measured, or not recorded.
 """
 _KEYS = {"order", "title", "command", "columns", "measured", "published", "peers", "notes"}
 _ROW_KEYS = {
