@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Weights of the depth networks: list, fetch, verify, path.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+plot_app = typer.Typer(help="Pictures that explain a run: poses, curves, ray.", no_args_is_help=True)
+app.add_typer(plot_app, name="plot")
 
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
@@ -286,6 +288,73 @@ def weights_path(name: str) -> None:
     from depthrf.io import weights
 
     typer.echo(weights.path(name))
+
+
+@plot_app.command("poses")
+def plot_poses(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A workspace, a transforms.json, a COLMAP model or a data set folder.", show_default=False),
+    ],
+    photos: Annotated[Path | None, typer.Option(help="Where the photos lie, if not beside the poses.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for poses.png and poses.html.")] = None,
+) -> None:
+    """Camera frusta with their photos: poses.png, and poses.html to turn them in any browser."""
+    if not source.exists():
+        raise UsageError(f"No such file or folder: {source}")
+    from depthrf.plot import poses
+    from depthrf.plot.scene import load_scene
+
+    scene = load_scene(source, photos)
+    folder = _plots(source, output)
+    poses.write_png(folder / "poses.png", scene)
+    poses.write_html(folder / "poses.html", scene, source.absolute().name)
+    typer.echo(folder / "poses.png")
+    typer.echo(folder / "poses.html")
+
+
+@plot_app.command("curves")
+def plot_curves(
+    workspaces: Annotated[list[Path], typer.Argument(help="One or more workspaces to compare.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for curves.png.")] = None,
+) -> None:
+    """PSNR, losses and speed of the training by step; several workspaces side by side."""
+    opened = [open_workspace(workspace) for workspace in workspaces]
+    from depthrf.plot import curves
+
+    runs = {str(given): curves.read_metrics(w.metrics) for given, w in zip(workspaces, opened, strict=True)}
+    path = _plots(workspaces[0], output) / "curves.png"
+    curves.write_png(path, runs)
+    typer.echo(path)
+
+
+@plot_app.command("ray")
+def plot_ray(
+    workspace: WorkspaceArg,
+    view: Annotated[str, typer.Option(help="Name of the photo.", show_default=False)],
+    pixel: Annotated[str, typer.Option(help="X,Y in the undistorted photo.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the picture.")] = None,
+) -> None:
+    """The depth bound on one ray: cumulative weights, their Gaussian bounds, and what the loss penalises."""
+    opened = open_workspace(workspace)
+    try:
+        x, y = (float(part) for part in pixel.split(","))
+    except ValueError:
+        raise UsageError(f"--pixel takes X,Y, for example 320,240; found {pixel!r}") from None
+    from depthrf.plot import ray
+
+    found = ray.trace(opened, view, (x, y))
+    path = _plots(workspace, output) / f"ray_{Path(found.view).stem}_{x:g}_{y:g}.png"
+    ray.write_png(path, found)
+    typer.echo(path)
+
+
+def _plots(source: Path, output: Path | None) -> Path:
+    """Where pictures of ``source`` go: into a workspace, else into a folder of their own here."""
+    inside = (source / "workspace.json").is_file()
+    folder = output or (source / "plots" if inside else Path(f"{source.absolute().stem}-plots"))
+    _writable(lambda: folder.mkdir(parents=True, exist_ok=True), folder)
+    return folder
 
 
 @app.callback(invoke_without_command=True)

@@ -311,8 +311,11 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
     from depthrf.io.images import write_png
     from depthrf.nerf.metrics import color_scores
     from depthrf.nerf.panels import colorise_error, labelled_row
+    from depthrf.nerf.rays import Bounds
     from depthrf.nerf.views import colorise_depth
 
+    # colorise_depth leaves out the margin that bounds of photos have and these have not.
+    shown = Bounds(0.5 * field.bounds.near, 2.0 * field.bounds.far)
     scores: dict[int, list[tuple[float, float]]] = {}
     rows: list[NDArray[np.uint8]] = []
     for frame, scale in console.track(
@@ -325,7 +328,7 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
         scores.setdefault(camera.width, []).append((found.psnr, found.ssim))
         if scale == 0 and len(rows) < _PICTURES:
             panels = [("true", photo), ("rendered", rendered), ("error", colorise_error(rendered, photo))]
-            rows.append(labelled_row([*panels, ("depth", colorise_depth(depth, field.bounds))]))
+            rows.append(labelled_row([*panels, ("depth", colorise_depth(depth, shown))]))
     write_png(picture, np.concatenate(rows))
     return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in scores.items()]
 
