@@ -73,6 +73,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
     if options.photos and options.leave_one_out:
         raise UsageError("--photos and --leave-one-out exclude each other: run evaluate once with each.")
+    if options.steps is not None and not (options.leave_one_out and options.steps > 0):
+        raise UsageError("--steps is the length of each --leave-one-out run: give it together with that, at least 1.")
     target = device.resolve(options.device)
     lpips = None if options.lpips == "none" else load_lpips(options.lpips, target)
     field = load_field(workspace.checkpoint, target)

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.results                     writes the page
     python -m tests.benchmarks.results --check             tells whether it is up to date
     python -m tests.benchmarks.results --bench DIR NAME    makes results/NAME.json of a folder of `depthrf bench`
+    python -m tests.benchmarks.results --end-to-end FILE   adds what `tests.benchmarks.end_to_end` printed
 
 One JSON file is one table:
 
@@ -110,7 +111,7 @@ def from_bench(folder: Path, name: str) -> None:
     first = cells[0]
     settings, sizes = first["settings"], [score["size"] for score in first["scores"]]
     columns = ["loss", "views", "trained on", *(f"PSNR, {s} px" for s in sizes), *(f"SSIM, {s} px" for s in sizes)]
-    origin = {"commit": _commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": _hardware(first["device"])}
+    origin = _origin(first["device"])
     measured = []
     for cell in sorted(cells, key=lambda c: (c["cell"]["views"], c["cell"]["loss"], c["cell"]["training"] == "multi")):
         values = {"loss": cell["cell"]["loss"], "views": cell["cell"]["views"]}
@@ -138,8 +139,7 @@ def from_bench(folder: Path, name: str) -> None:
         f"--scales {settings['scales']} --steps {optimiser['steps']} --batch-rays {optimiser['batch_rays']} "
         f"--test-every {settings['test_every']}"
     )
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept = read(RESULTS / f"{name}.json") if (RESULTS / f"{name}.json").is_file() else {}
     table = {
         "order": kept.get("order", 50),
         "title": kept.get("title", f"{settings['scene']}, {settings['model']['field']['kind']} field"),
@@ -152,7 +152,50 @@ def from_bench(folder: Path, name: str) -> None:
             "notes", [f"{first['num_test']} test views; the first views of transforms_train.json train."]
         ),
     }
-    path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(name, table)
+
+
+def from_end_to_end(file: Path) -> None:
+    """Adds the run to ``results/end_to_end.json``, in the place of an earlier one of the same set and commit."""
+    run = json.loads(file.read_text(encoding="utf-8"))
+    table = read(RESULTS / "end_to_end.json")
+    scores, train, seconds = run["scores"], run["train"], run["seconds"]
+
+    def score(name: str, digits: int) -> str | None:
+        value = scores.get(name)
+        return None if value is None else f"{value:.{digits}f}"
+
+    values = {
+        "set": run["set"],
+        "photos placed": "/".join(map(str, run["registered"])),
+        "seconds: sfm": round(seconds["sfm"]),
+        "seconds: train": round(seconds["train"]),
+        "seconds: render": f"{seconds['render']:.0f} ({run['video_frames']} frames)",
+        "wall of the run": f"{run['wall']:.0f} s",
+        "steps": train["steps"],
+        "rays/s": f"{train['rays_per_second'] / 1000:.1f}k",
+        "size": f"{train['width']}x{train['height']}, {run['num_views']} views",
+        "PSNR": score("psnr", 2),
+        "PSNR, exposure fitted": score("psnr_exposure_fit", 2),
+        "SSIM": score("ssim", 3),
+        "LPIPS": score("lpips", 3),
+        "depth AbsRel": score("depth_abs_rel", 4),
+        "depth median error": score("depth_median_abs_error", 4),
+        "depth delta1": score("depth_delta1", 3),
+    }
+    row = {"values": {k: v for k, v in values.items() if v is not None}, **_origin(run["device"])}
+    same = (row["values"]["set"], row["commit"])
+    others = [r for r in table["measured"] if (r["values"]["set"], r["commit"]) != same]
+    _write("end_to_end", {**table, "measured": [*others, row]})
+
+
+def _write(name: str, table: dict[str, Any]) -> None:
+    text = json.dumps(table, indent=1, ensure_ascii=False)
+    (RESULTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _origin(device: str) -> dict[str, str]:
+    return {"commit": _commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": _hardware(device)}
 
 
 def _joined(cells: list[dict[str, Any]], key: str) -> str:
@@ -171,16 +214,22 @@ def _hardware(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{os.cpu_count()} CPU cores ({name}), no GPU"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only tell whether the page is up to date")
     parser.add_argument("--bench", nargs=2, metavar=("DIR", "NAME"), help="take in the results of `depthrf bench`")
+    parser.add_argument("--end-to-end", type=Path, metavar="FILE", help="take in an end-to-end run")
     arguments = parser.parse_args()
     if arguments.bench:
         from_bench(Path(arguments.bench[0]), arguments.bench[1])
+    if arguments.end_to_end:
+        from_end_to_end(arguments.end_to_end)
     if arguments.check:
         sys.exit(0 if PAGE.read_text(encoding="utf-8") == page() else f"{PAGE} is not what results/ says")
     PAGE.write_text(page(), encoding="utf-8")
