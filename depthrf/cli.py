@@ -156,6 +156,10 @@ def bench(
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Results (default: bench-SCENE-FIELD).")] = None,
     views: Annotated[str | None, typer.Option(help="Numbers of training views (default: 3,6,100).")] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(help="Which training views, by number, e.g. 26,86,2,55,75,93,16,73 (default: the first)."),
+    ] = None,
     losses: Annotated[
         str | None, typer.Option(help=f"Depth losses (default: none,l2,urf,ds_nerf,cdf) of {_LOSSES}.")
     ] = None,
@@ -178,7 +182,16 @@ def bench(
 
     if field not in blender.PRESETS:
         raise UsageError(f"--field should be one of {', '.join(blender.PRESETS)}; found {field!r}")
-    flags = {"views": views, "losses": losses, "size": size, "scales": scales, "test_every": test_every, "seed": seed}
+    views = views or (str(len(ids.split(","))) if ids else None)
+    flags = {
+        "views": views,
+        "ids": ids,
+        "losses": losses,
+        "size": size,
+        "scales": scales,
+        "test_every": test_every,
+        "seed": seed,
+    }
     changes = _given({**flags, "device": device, "optimiser": {"steps": steps, "batch_rays": batch_rays}})
     merged = pipeline.merge_tables(blender.SHARED, blender.PRESETS[field])
     for table in (changes, pipeline.assignments(settings or [])):

@@ -64,7 +64,8 @@ SHARED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Options:
-    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene")
+    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids")
+    ids: tuple[int, ...] = option((), "which views these are, as numbers from 0; left out: 0, 1, 2, ...")
     losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
     size: int = option(400, "side of the pictures in pixels")
     scales: int = option(1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all")
@@ -142,8 +143,7 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
     """
     todo = cells(options)
     train, test = blender.read_split(scene, "train"), blender.read_split(scene, "test")[:: options.test_every]
-    for count in options.views:
-        blender.choose(train, count)
+    chosen = {count: blender.choose(train, _ids(options, count)) for count in options.views}
     side = max(train[0].view.camera.width, train[0].view.camera.height)
     if options.size > side:
         raise UsageError(f"The pictures of {scene} are {side} pixels wide; --size {options.size} would enlarge them.")
@@ -155,7 +155,7 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
         result = results[index] if results else None
         if result is None:
             console.note(f"{cell.name} ({index + 1} of {len(todo)})")
-            result = _run_cell(folder, cell, blender.choose(train, cell.views), test, options, target, scene)
+            result = _run_cell(folder, cell, chosen[cell.views], test, options, target, scene)
             write_json(folder / f"{cell.name}.json", result)
         else:
             console.note(f"{cell.name}: nothing to do")
@@ -164,6 +164,12 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
             "  " + ", ".join(f"{s.size}x{s.size}: {s.psnr:.2f} dB, SSIM {s.ssim:.3f}" for s in done[-1].scores)
         )
     return done
+
+
+def _ids(options: Options, count: int) -> list[int]:
+    if options.ids and count > len(options.ids):
+        raise UsageError(f"--ids names {len(options.ids)} views; --views asks for {count}.")
+    return list(options.ids[:count] or range(count))
 
 
 def _settings(scene: Path, cell: Cell, options: Options) -> dict[str, Any]:

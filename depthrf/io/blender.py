@@ -57,16 +57,15 @@ def _frame(scene: Path, split: str, photo: PosedPhoto) -> BlenderFrame:
     return BlenderFrame(view, image, depth if depth.is_file() else None)
 
 
-def choose(frames: Sequence[BlenderFrame], which: int | Sequence[int]) -> list[BlenderFrame]:
-    """The first ``which`` frames, or those of the given indices.
+def choose(frames: Sequence[BlenderFrame], indices: Sequence[int]) -> list[BlenderFrame]:
+    """The frames of the given indices.
 
     Raises:
         UsageError: There are not so many frames.
     """
-    indices = range(which) if isinstance(which, int) else which
     wrong = [i for i in indices if not 0 <= i < len(frames)]
-    if wrong or not indices:
-        raise UsageError(f"The scene has {len(frames)} training views, numbered from 0; cannot choose {which}.")
+    if wrong:
+        raise UsageError(f"The scene has {len(frames)} training views, numbered from 0; it has no {wrong[:3]}.")
     return [frames[i] for i in indices]
 
 

@@ -77,6 +77,11 @@ def test_every_size_is_scored_with_training_on_one_and_on_all(scene: Path, tmp_p
     assert tables.multi_scale_table("lego", results).row_count == 2  # no published row: those have four sizes
 
 
+def test_views_by_number(scene: Path, tmp_path: Path) -> None:
+    (result,) = blender.run(scene, tmp_path / "out", options(losses=["none"], ids=[2, 0, 1]))
+    assert result.view_names == ["r_2", "r_0"]
+
+
 def test_tables_show_the_published_numbers(scene: Path, tmp_path: Path) -> None:
     from io import StringIO
 
@@ -94,6 +99,7 @@ def test_tables_show_the_published_numbers(scene: Path, tmp_path: Path) -> None:
     [
         ({"losses": ["magic"]}, "Unknown depth loss magic"),
         ({"views": [9]}, "3 training views"),
+        ({"views": [2], "ids": [1]}, "--ids names 1 views"),
         ({"size": 4000}, "would enlarge"),
         ({"scales": 4}, "12 are the least"),
         ({"test_every": 0}, "at least 1"),
@@ -111,7 +117,7 @@ def test_every_size_gives_the_same_number_of_rays_and_its_own_cone(scene: Path) 
     """Equal shares are the area weights of mip-NeRF: a pixel of half the size stands for four."""
     from depthrf.io.blender import choose, read_split
 
-    frames = choose(read_split(scene, "train"), 2)
+    frames = choose(read_split(scene, "train"), range(2))
     cameras = [frames[0].view.camera.resized(SIDE // k, SIDE // k) for k in (1, 2)]
     store = blender._load_store(cameras, frames, torch.device("cpu"))
     batch = store.sample(100, 0.0, torch.Generator().manual_seed(0))
@@ -124,7 +130,7 @@ def test_depth_is_in_the_units_of_the_normalised_scene(scene: Path) -> None:
     """The wall's depth times the scale, and inside the bounds of all rays."""
     from depthrf.io.blender import choose, read_depth, read_split
 
-    frames = choose(read_split(scene, "train"), 1)
+    frames = choose(read_split(scene, "train"), range(1))
     store = blender._load_store([frames[0].view.camera], frames, torch.device("cpu")).stores[0]
     depth = store.depth[store.depth > 0]
     expected = read_depth(frames[0])
