@@ -174,14 +174,16 @@ def bench(
     seed: Annotated[int | None, typer.Option(help="Seed of initialisation and sampling.")] = None,
     device: DeviceOpt = "auto",
     force: ForceOpt = False,
-    settings: SetOpt = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other option, e.g. optimiser.rate=2e-3; repeatable.")
+    ] = None,
 ) -> None:
     """Trains on a NeRF synthetic scene by the published protocol and prints the published numbers beside ours."""
-    from depthrf.bench import blender, tables
+    from depthrf.bench import blender, protocol, tables
     from depthrf.options import build
 
-    if field not in blender.PRESETS:
-        raise UsageError(f"--field should be one of {', '.join(blender.PRESETS)}; found {field!r}")
+    if field not in protocol.PRESETS:
+        raise UsageError(f"--field should be one of {', '.join(protocol.PRESETS)}; found {field!r}")
     views = views or (str(len(ids.split(","))) if ids else None)
     flags = {
         "views": views,
@@ -193,11 +195,11 @@ def bench(
         "seed": seed,
     }
     changes = _given({**flags, "device": device, "optimiser": {"steps": steps, "batch_rays": batch_rays}})
-    merged = pipeline.merge_tables(blender.SHARED, blender.PRESETS[field])
+    merged = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS[field])
     for table in (changes, pipeline.assignments(settings or [])):
         merged = pipeline.merge_tables(merged, table)
     folder = output or Path(f"bench-{scene.name}-{field}")
-    results = blender.run(_scene(scene), folder, build(blender.Options, merged, "the command line"), force=force)
+    results = blender.run(_scene(scene), folder, build(protocol.Options, merged, "the command line"), force=force)
     tables.print_results(scene.name, results)
     typer.echo(folder)
 

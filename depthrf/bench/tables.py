@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.bench import published
-from depthrf.bench.blender import Result
+from depthrf.bench.protocol import Result
 
 if TYPE_CHECKING:
     from rich.table import Table

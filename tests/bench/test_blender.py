@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from depthrf.bench import blender, tables
+from depthrf.bench import blender, protocol, tables
 from depthrf.errors import UsageError
 from depthrf.geometry.transforms import look_at, opengl_of_cam_from_world
 from depthrf.options import build
@@ -41,16 +41,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def options(**changes: object) -> blender.Options:
+def options(**changes: object) -> protocol.Options:
     grid = {"levels": 2, "log2_size": 8, "finest": 32}
     model = {
         "field": {"appearance": 0, "width": 8, "grid": grid},
         "proposal": {"num_samples": [8], "width": 8, "grid": grid},
         "num_samples": 8,
-        **blender.SHARED["model"],
+        **protocol.SHARED["model"],
     }
     small = {"views": [2], "losses": ["none", "cdf"], "size": 24, "device": "cpu", "model": model}
-    return build(blender.Options, {**small, "optimiser": {"steps": 4, "batch_rays": 64}, **changes}, "test")
+    return build(protocol.Options, {**small, "optimiser": {"steps": 4, "batch_rays": 64}, **changes}, "test")
 
 
 def test_cells_are_run_once_and_other_settings_are_told(scene: Path, tmp_path: Path) -> None:
