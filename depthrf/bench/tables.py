@@ -46,22 +46,19 @@ def multi_scale_table(scene: str, results: list[Result]) -> Table:
 
     sizes = [s.size for s in results[0].scores]
     table = Table(
-        "trained on", "views", "loss", *(f"{s} px" for s in sizes), "mean", "SSIM", title=f"{scene}: PSNR in dB"
+        "trained on", "views", "loss", *(f"{s} px" for s in sizes), "mean", title=f"{scene}: PSNR in dB, SSIM"
     )
     for result in results:
-        trained = "all sizes" if result.cell.training == "multi" else f"{sizes[0]} px"
-        values = [s.psnr for s in result.scores]
-        ssim = " ".join(f"{s.ssim:.3f}" for s in result.scores)
-        cells = (f"{v:.2f}" for v in (*values, sum(values) / len(values)))
-        table.add_row(trained, str(result.cell.views), result.cell.loss, *cells, ssim)
+        trained = "all" if result.cell.training == "multi" else f"{sizes[0]} px"
+        cells = [f"{s.psnr:.2f} {s.ssim:.3f}" for s in result.scores]
+        mean = sum(s.psnr for s in result.scores) / len(sizes)
+        table.add_row(trained, str(result.cell.views), result.cell.loss, *cells, f"{mean:.2f}")
     if scene == "lego" and len(sizes) == len(published.LEGO_MULTI_SCALE_PSNR):
         known = published.LEGO_MULTI_SCALE_PSNR
         table.add_section()
-        cells = (f"{v:.2f}" for v in (*known, sum(known) / len(known)))
-        table.add_row("published, all of 800, 400, 200, 100 px", "100", "none", *cells, "")
-        alone = f"{published.LEGO_SINGLE_SCALE[0]:.2f}"
-        empty = [""] * len(sizes)
-        table.add_row("published, 800 px", "100", "none", alone, *empty, f"{published.LEGO_SINGLE_SCALE[1]:.3f}")
+        table.add_row("publ. all", "100", "none", *(f"{v:.2f}" for v in known), f"{sum(known) / len(known):.2f}")
+        alone = "{:.2f} {:.3f}".format(*published.LEGO_SINGLE_SCALE)
+        table.add_row("publ. one", "100", "none", alone, *[""] * len(sizes))
     return table
 
 
@@ -79,5 +76,9 @@ def notes(scene: str, results: list[Result]) -> list[str]:
         f"{settings['seed']}, {first.device}; training views {listed}",
     ]
     if scene == "lego":
-        lines.append(f"published: {published.LEGO_PROTOCOL}" if len(first.scores) == 1 else "published: 300000 steps")
+        lines.append(
+            f"published: {published.LEGO_PROTOCOL}"
+            if len(first.scores) == 1
+            else "published: 800 to 100 pixels, 300000 steps"
+        )
     return lines

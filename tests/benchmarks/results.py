@@ -38,6 +38,7 @@ _HEAD = """\
 Made by `python -m tests.benchmarks.results` from [results/](results); do not edit. Every number was measured at the
 commit, on the day and on the hardware that stand with it. A dash: not measured, or not recorded.
 """
+_LOSSES = ("none", "l2", "urf", "ds_nerf", "cdf")
 _KEYS = {"order", "title", "command", "columns", "measured", "published", "peers", "notes"}
 _ROW_KEYS = {
     "measured": {"values", "commit", "date", "hardware"},
@@ -113,7 +114,7 @@ def from_bench(folder: Path, name: str) -> None:
     columns = ["loss", "views", "trained on", *(f"PSNR, {s} px" for s in sizes), *(f"SSIM, {s} px" for s in sizes)]
     origin = _origin(first["device"])
     measured = []
-    for cell in sorted(cells, key=lambda c: (c["cell"]["views"], c["cell"]["loss"], c["cell"]["training"] == "multi")):
+    for cell in sorted(cells, key=_place):
         values = {"loss": cell["cell"]["loss"], "views": cell["cell"]["views"]}
         values["trained on"] = "all sizes" if cell["cell"]["training"] == "multi" else f"{sizes[0]} px"
         for score in cell["scores"]:
@@ -198,8 +199,14 @@ def _origin(device: str) -> dict[str, str]:
     return {"commit": _commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": _hardware(device)}
 
 
+def _place(result: dict[str, Any]) -> tuple[int, int, bool]:
+    """Fewest views first, then the losses in the order of the published table."""
+    cell = result["cell"]
+    return cell["views"], _LOSSES.index(cell["loss"]), cell["training"] == "multi"
+
+
 def _joined(cells: list[dict[str, Any]], key: str) -> str:
-    return ",".join(str(v) for v in sorted({cell["cell"][key] for cell in cells}))
+    return ",".join(dict.fromkeys(str(cell["cell"][key]) for cell in sorted(cells, key=_place)))
 
 
 def _commit() -> str:
