@@ -83,6 +83,8 @@ def _stage_options(workspace: Workspace, steps: int | None, device: str) -> dict
         record = workspace.record(stage)
         values = read_json(record)["options"] if record.is_file() else {}
         found[stage] = build(_module(stage).Options, values, str(record))
+    if not (workspace.mono_depth / "meta.json").is_file():  # as the field was trained, though weights came since
+        found["depth"] = dataclasses.replace(found["depth"], network="none")
     train = found["train"]
     short = steps if steps is not None else max(_LEAST_STEPS, train.optimiser.steps // 4)
     optimiser = dataclasses.replace(train.optimiser, steps=short)
