@@ -87,7 +87,8 @@ def _stage_options(workspace: Workspace, steps: int | None, device: str) -> dict
         found["depth"] = dataclasses.replace(found["depth"], network="none")
     train = found["train"]
     short = steps if steps is not None else max(_LEAST_STEPS, train.optimiser.steps // 4)
-    optimiser = dataclasses.replace(train.optimiser, steps=short)
+    warmup = min(train.optimiser.warmup_steps, short // 4)
+    optimiser = dataclasses.replace(train.optimiser, steps=short, warmup_steps=warmup)
     return found | {"train": dataclasses.replace(train, optimiser=optimiser, device=device)}
 
 
