@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Weights of the depth networks: list, fetch, verify, path.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+plot_app = typer.Typer(help="Pictures that explain a run: poses, curves, ray.", no_args_is_help=True)
+app.add_typer(plot_app, name="plot")
 
 _LOSSES = ", ".join(next(f for f in dataclasses.fields(LossOptions) if f.name == "depth").metadata["choices"])
 _STEPS = "training steps (default: the preset's)"
@@ -71,6 +73,10 @@ ExportPosesOpt = Annotated[
 ]
 MaxPhotosOpt = Annotated[
     int | None, typer.Option(help="Of an export with more photos, this many at equal steps are used (default 60).")
+]
+HoldoutOpt = Annotated[
+    str | None,
+    typer.Option(help="Photos that only `evaluate` sees: every:8, comma-separated names, or a .txt file of names."),
 ]
 SetOpt = Annotated[
     list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
@@ -114,6 +120,7 @@ def reconstruct(
         str | None,
         typer.Option(help="Dense depth: auto (network if its weights are there, else stereo), network, stereo, none."),
     ] = None,
+    holdout: HoldoutOpt = None,
     depth_loss: Annotated[str | None, typer.Option(help=f"One of {_LOSSES} (default: the preset's).")] = None,
     steps: Annotated[int | None, typer.Option(help=_STEPS)] = None,
     budget: Annotated[
@@ -140,6 +147,7 @@ def reconstruct(
             "max_photos": max_photos,
             "masks": masks,
             "frames": frames,
+            "holdout": holdout,
         },
         "sfm": {
             "poses": poses,
@@ -187,7 +195,7 @@ def demo(
     plan = _plan(preset, changes, device)
     workspace = create_workspace(output / "workspace", photos)
     _reconstruct(workspace, plan, pipeline.STAGES, force=False)
-    _evaluate(workspace, output / "held_out", device, force=False)
+    _evaluate(workspace, {"photos": output / "held_out", "device": device}, force=False)
     typer.echo(workspace.video)
 
 
@@ -219,14 +227,23 @@ def evaluate(
     photos: Annotated[
         Path | None, typer.Option(help="Further photos of the scene: registered to the model, then scored.")
     ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option("--leave-one-out", help="Score each photo with a short training run without it (3-9 photos)."),
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of each leave-one-out run (default: a quarter of the field's).")
+    ] = None,
+    lpips: Annotated[str, typer.Option(help="Features of LPIPS: alex, vgg or none.")] = "alex",
     device: DeviceOpt = "auto",
     force: ForceOpt = False,
 ) -> None:
-    """Scores the trained field on held-out views: PSNR, SSIM and depth errors."""
+    """Scores the trained field on held-out views: PSNR, SSIM, LPIPS and depth errors."""
     if photos is not None:
         _check_folder(photos)
     opened = open_workspace(workspace)
-    _evaluate(opened, photos, device, force)
+    changes = {"photos": photos, "leave_one_out": leave_one_out, "steps": steps, "lpips": lpips, "device": device}
+    _evaluate(opened, changes, force)
     typer.echo(opened.evaluation)
 
 
@@ -250,6 +267,71 @@ def export(
 
 
 @app.command()
+def bench(
+    scene: Annotated[
+        Path,
+        typer.Argument(help="A nerf_synthetic scene: a folder, or its name below $DEPTHRF_DATA.", show_default=False),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Results (default: bench-SCENE-FIELD).")] = None,
+    views: Annotated[str | None, typer.Option(help="Numbers of training views (default: 3,6,100).")] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(help="Which training views, by number, e.g. 26,86,2,55,75,93,16,73 (default: the first)."),
+    ] = None,
+    losses: Annotated[
+        str | None, typer.Option(help=f"Depth losses (default: none,l2,urf,ds_nerf,cdf) of {_LOSSES}.")
+    ] = None,
+    field: Annotated[str, typer.Option(help="hash, or mlp: the published network.")] = "hash",
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels (default: 400).")] = None,
+    scales: Annotated[
+        int | None, typer.Option(help="Sizes to score and train on: 4 adds 1/2, 1/4 and 1/8 (default: 1).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps (default: the field's).")] = None,
+    batch_rays: Annotated[int | None, typer.Option(help="Rays per step (default: the field's).")] = None,
+    test_every: Annotated[int | None, typer.Option(help="Score every n-th test view (default: 1, all).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of initialisation and sampling.")] = None,
+    device: DeviceOpt = "auto",
+    force: ForceOpt = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other option, e.g. optimiser.rate=2e-3; repeatable.")
+    ] = None,
+) -> None:
+    """Trains on a NeRF synthetic scene by the published protocol and prints the published numbers beside ours."""
+    from depthrf.bench import blender, protocol, tables
+    from depthrf.options import build
+
+    if field not in protocol.PRESETS:
+        raise UsageError(f"--field should be one of {', '.join(protocol.PRESETS)}; found {field!r}")
+    views = views or (str(len(ids.split(","))) if ids else None)
+    flags = {
+        "views": views,
+        "ids": ids,
+        "losses": losses,
+        "size": size,
+        "scales": scales,
+        "test_every": test_every,
+        "seed": seed,
+    }
+    changes = _given({**flags, "device": device, "optimiser": {"steps": steps, "batch_rays": batch_rays}})
+    merged = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS[field])
+    for table in (changes, pipeline.assignments(settings or [])):
+        merged = pipeline.merge_tables(merged, table)
+    folder = output or Path(f"bench-{scene.name}-{field}")
+    results = blender.run(_scene(scene), folder, build(protocol.Options, merged, "the command line"), force=force)
+    tables.print_results(scene.name, results)
+    typer.echo(folder)
+
+
+def _scene(scene: Path) -> Path:
+    """The scene's folder: as given, or below the folder of evaluation data."""
+    data = Path(os.environ.get("DEPTHRF_DATA", "")) / scene
+    if scene.is_dir() or not data.is_dir():
+        _check_folder(scene)
+        return scene
+    return data
+
+
+@app.command()
 def ingest(
     photos: PhotosArg,
     output: OutputOpt = None,
@@ -260,6 +342,7 @@ def ingest(
     max_photos: MaxPhotosOpt = None,
     masks: MasksOpt = None,
     frames: FramesOpt = None,
+    holdout: HoldoutOpt = None,
     force: ForceOpt = False,
 ) -> None:
     """Stage 1: checks the photos (or picks a video's best frames) and copies them, upright, into a workspace."""
@@ -274,6 +357,7 @@ def ingest(
         "max_photos": max_photos,
         "masks": masks,
         "frames": frames,
+        "holdout": holdout,
     }
     changes = _given({"ingest": given})
     _run_single(workspace, "ingest", None, changes, "auto", force)
@@ -391,6 +475,73 @@ def weights_path(name: str) -> None:
     typer.echo(weights.path(name))
 
 
+@plot_app.command("poses")
+def plot_poses(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A workspace, a transforms.json, a COLMAP model or a data set folder.", show_default=False),
+    ],
+    photos: Annotated[Path | None, typer.Option(help="Where the photos lie, if not beside the poses.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for poses.png and poses.html.")] = None,
+) -> None:
+    """Camera frusta with their photos: poses.png, and poses.html to turn them in any browser."""
+    if not source.exists():
+        raise UsageError(f"No such file or folder: {source}")
+    from depthrf.plot import poses
+    from depthrf.plot.scene import load_scene
+
+    scene = load_scene(source, photos)
+    folder = _plots(source, output)
+    poses.write_png(folder / "poses.png", scene)
+    poses.write_html(folder / "poses.html", scene, source.absolute().name)
+    typer.echo(folder / "poses.png")
+    typer.echo(folder / "poses.html")
+
+
+@plot_app.command("curves")
+def plot_curves(
+    workspaces: Annotated[list[Path], typer.Argument(help="One or more workspaces to compare.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for curves.png.")] = None,
+) -> None:
+    """PSNR, losses and speed of the training by step; several workspaces side by side."""
+    opened = [open_workspace(workspace) for workspace in workspaces]
+    from depthrf.plot import curves
+
+    runs = {str(given): curves.read_metrics(w.metrics) for given, w in zip(workspaces, opened, strict=True)}
+    path = _plots(workspaces[0], output) / "curves.png"
+    curves.write_png(path, runs)
+    typer.echo(path)
+
+
+@plot_app.command("ray")
+def plot_ray(
+    workspace: WorkspaceArg,
+    view: Annotated[str, typer.Option(help="Name of the photo.", show_default=False)],
+    pixel: Annotated[str, typer.Option(help="X,Y in the undistorted photo.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the picture.")] = None,
+) -> None:
+    """The depth bound on one ray: cumulative weights, their Gaussian bounds, and what the loss penalises."""
+    opened = open_workspace(workspace)
+    try:
+        x, y = (float(part) for part in pixel.split(","))
+    except ValueError:
+        raise UsageError(f"--pixel takes X,Y, for example 320,240; found {pixel!r}") from None
+    from depthrf.plot import ray
+
+    found = ray.trace(opened, view, (x, y))
+    path = _plots(workspace, output) / f"ray_{Path(found.view).stem}_{x:g}_{y:g}.png"
+    ray.write_png(path, found)
+    typer.echo(path)
+
+
+def _plots(source: Path, output: Path | None) -> Path:
+    """Where pictures of ``source`` go: into a workspace, else into a folder of their own here."""
+    inside = (source / "workspace.json").is_file()
+    folder = output or (source / "plots" if inside else Path(f"{source.absolute().stem}-plots"))
+    _writable(lambda: folder.mkdir(parents=True, exist_ok=True), folder)
+    return folder
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -473,10 +624,13 @@ def _run_single(
         pipeline.run_stage(workspace, stage, _on_device(plan, device)[stage], force=force)
 
 
-def _evaluate(workspace: Workspace, photos: Path | None, device: str, force: bool) -> None:
+def _evaluate(workspace: Workspace, values: dict[str, Any], force: bool) -> None:
+    from depthrf.options import build
     from depthrf.stages.evaluate import Options
 
-    options = Options(photos=photos.absolute() if photos else None, device=device)
+    options = build(Options, _given(values), "the command line")
+    if options.photos is not None:
+        options = dataclasses.replace(options, photos=options.photos.absolute())
     with lock(workspace):
         pipeline.run_stage(workspace, "evaluate", options, force=force)
 

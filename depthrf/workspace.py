@@ -43,6 +43,11 @@ class Workspace:
         return self.root / "images"
 
     @property
+    def held_out(self) -> Path:
+        """Upright photos that only ``evaluate`` reads; absent where none were set aside."""
+        return self.root / "held_out"
+
+    @property
     def photos(self) -> Path:
         """Every file of the photo folder with its fate, size and EXIF focal length (``stages/ingest.py``)."""
         return self.root / "photos.json"

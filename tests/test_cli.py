@@ -30,7 +30,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
         "from depthrf.cli import app\n"
         "try: app()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'cv2', 'pycolmap', 'timm', 'numba', 'open3d'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'pycolmap', 'timm', 'numba', 'open3d', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -41,7 +41,24 @@ def test_help_and_version_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["reconstruct", "demo", "check", "sfm", "depth", "align", "merge", "train", "render", "evaluate", "doctor"],
+    [
+        "reconstruct",
+        "demo",
+        "check",
+        "ingest",
+        "sfm",
+        "depth",
+        "align",
+        "merge",
+        "train",
+        "render",
+        "evaluate",
+        "export",
+        "doctor",
+        "bench",
+        "plot",
+        "weights",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     done = depthrf(command, "--help")
@@ -63,6 +80,13 @@ def test_every_command_has_help(command: str) -> None:
         (["reconstruct", "{tmp}/one", "-o", "{tmp}/file/ws"], 2, "Cannot write the output folder"),
         (["reconstruct", "{tmp}/one", "--device", "abacus"], 2, "--device should be one of"),
         (["train", "{tmp}/empty"], 2, "not a depthrf workspace"),
+        (["reconstruct", "{tmp}/one", "--holdout", "every:1"], 1, "Found 1 usable photo"),
+        (["evaluate", "{tmp}/empty", "--leave-one-out"], 2, "not a depthrf workspace"),
+        (["bench", "{tmp}/nowhere"], 2, "No such folder"),
+        (["bench", "{tmp}/empty"], 2, "not a nerf_synthetic scene"),
+        (["bench", "{tmp}/empty", "--field", "voxels"], 2, "--field should be one of hash, mlp"),
+        (["plot", "poses", "{tmp}/empty"], 2, "holds no poses"),
+        (["plot", "curves", "{tmp}/empty"], 2, "not a depthrf workspace"),
         (["frobnicate"], 2, "No such command"),
         (["weights", "path", "nothing"], 2, "nothing"),
     ],

@@ -131,6 +131,22 @@ def test_further_photos_are_registered_and_scored(demo: Path) -> None:
     assert fingerprint(workspace(demo).undistorted_sparse) == before
 
 
+def test_held_out_photos_of_a_bare_folder(demo: Path) -> None:
+    """They take no part in SfM, depth or training, and are placed in the finished model to be scored."""
+    held_out = {p.name for p in sorted(workspace(demo).images.iterdir())[3::4]}
+    chosen = ["--holdout", ",".join(sorted(held_out))]
+    run("reconstruct", "photos", "-o", "split", *chosen, *SETTINGS, "--until=train", cwd=demo)
+    split = Workspace(demo / "split")
+    assert {p.name for p in split.held_out.iterdir()} == held_out
+    assert not held_out & {
+        p.name for folder in ("images", "undistorted/images") for p in (split.root / folder).iterdir()
+    }
+    run("evaluate", "split", cwd=demo)
+    result = read_json(split.evaluation)
+    assert result["split"] == "holdout"
+    assert {v["name"] for v in result["views"]} == held_out
+
+
 def test_killed_training_goes_on_and_ends_the_same(demo: Path, tmp_path: Path) -> None:
     import torch
 

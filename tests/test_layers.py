@@ -21,6 +21,8 @@ LAYER = {
     "nerf": 3,
     "demo": 5,
     "doctor": 5,
+    "bench": 5,
+    "plot": 5,
     "device": 2,
     "geometry": 2,
     "options": 1,

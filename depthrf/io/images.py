@@ -87,6 +87,15 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return orient(_as_rgb(image), _orientation(_exif(image)))
 
 
+def read_rgba(path: Path) -> NDArray[np.uint8]:
+    """The picture as stored with its alpha, (H, W, 4); opaque where it has none.
+
+    Raises:
+        UnreadableImageError: Empty, cut off, damaged or not a picture.
+    """
+    return np.asarray(_decode(_read(path)).convert("RGBA"))
+
+
 def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
     """Turns stored pixels (H, W, ...) upright by their EXIF orientation (Exif 3.0, section 4.6.5.1; 1 to 8)."""
     if orientation in (5, 6, 7, 8):

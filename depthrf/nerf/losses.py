@@ -46,15 +46,24 @@ def cdf_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) 
     """
     valid = (depth > 0)[:, None]
     depth, sigma = torch.where(valid[:, 0], depth, 1.0)[:, None], sigma[:, None]
-    eps = torch.hypot(options.surface * depth, sigma)
-    slack = options.cdf_slack * sigma
     edge = level.t[:, 1:]
     cumulative = torch.cumsum(level.weights, dim=-1)
-    early = (cumulative - torch.special.ndtr((edge - depth + slack) / eps)).clamp_min(0.0) ** 2
-    late = (torch.special.ndtr((edge - depth - slack) / eps) - cumulative).clamp_min(0.0) ** 2
-    empty = edge <= depth - slack - 3.0 * eps
+    upper, lower, empty = cdf_bounds(edge, depth, sigma, options)
+    early, late = (cumulative - upper).clamp_min(0.0) ** 2, (lower - cumulative).clamp_min(0.0) ** 2
     bound = _mean(early, valid & ~empty & (edge < depth)) + _mean(late, valid & (edge >= depth))
     return options.cdf_empty * _mean(level.weights**2, valid & empty) + options.cdf_bound * bound
+
+
+def cdf_bounds(edge: Tensor, depth: Tensor, sigma: Tensor, options: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Upper bound on W before the surface, lower bound behind it, and which edges lie in empty space.
+
+    Args:
+        edge: (R, S). depth, sigma: (R, 1), depth > 0.
+    """
+    eps = torch.hypot(options.surface * depth, sigma)
+    slack = options.cdf_slack * sigma
+    upper, lower = (torch.special.ndtr((edge - depth + shift) / eps) for shift in (slack, -slack))
+    return upper, lower, edge <= depth - slack - 3.0 * eps
 
 
 def l2_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -71,6 +72,12 @@ class CameraRays:
         origins, directions, viewdirs, radii = self.rays(view_idx, x, y)
         near, far = torch.full_like(radii, self.bounds.near), torch.full_like(radii, self.bounds.far)
         return RayBatch(origins, directions, viewdirs, radii, near, far, rgb, depth, sigma, view_idx)
+
+
+class RaySource(Protocol):
+    """Where training gets its batches."""
+
+    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch: ...
 
 
 class PixelStore:

@@ -16,7 +16,7 @@ from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
-from depthrf.nerf.rays import PixelStore, RayBatch
+from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
 
@@ -63,7 +63,7 @@ class Trainer:
         self.mixed = optimiser.mixed_precision and on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)
 
-    def advance(self, store: PixelStore) -> StepResult:
+    def advance(self, store: RaySource) -> StepResult:
         """One step. The random numbers depend on seed and step only, so a resumed run equals the straight one."""
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
         for group in self.optimiser.param_groups:

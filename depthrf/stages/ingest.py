@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf.console import note
-from depthrf.errors import DepthrfError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.stages import ingest_capture
+from depthrf.stages.held_out import HOLDOUT_HELP, chosen_names
 from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class Options:
     max_photos: int = option(60, "of an export with more photos, this many at equal steps are used")
     masks: Path | None = option(None, "folder of masks, black = ignore: <photo>.png; else `masks` in or beside photos")
     frames: int = option(40, "of a video, this many frames at most")
+    holdout: str | None = option(None, HOLDOUT_HELP)
 
 
 @dataclass(frozen=True)
 class Summary:
     num_files: int  # of the folder, hidden files apart; of a video, its frames
     num_photos: int  # in images/
+    num_held_out: int  # in held_out/
     num_converted: int
     num_with_focal: int  # photos whose EXIF tells the focal length
     rejected: tuple[Rejected, ...]
@@ -54,11 +57,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Photo:
-    """One file of the folder in photos.json; ``name`` is its copy in images/, None when rejected."""
+    """One file of the folder in photos.json; ``name`` is its copy in images/, None when it is not there."""
 
     source: str
     name: str | None
-    status: str  # used, converted or rejected
+    status: str  # used, converted, held_out or rejected
     reason: str | None = None
     width: int = 0
     height: int = 0
@@ -88,36 +91,41 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
     else:  # the frames they are named like are known only later
         masks = [options.masks] if options.masks else []
     depth_maps = ingest_capture.depth_files(options.sensor_depth) if options.sensor_depth else []
-    return [*(p for p in (*files, *depth_maps, options.depth_camera) if p is not None and p.is_file()), *masks]
+    held_out = Path(options.holdout) if options.holdout and options.holdout.endswith(".txt") else None
+    others = (*depth_maps, options.depth_camera, held_out)
+    return [*(p for p in (*files, *others) if p is not None and p.is_file()), *masks]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
     sensor = (workspace.sensor_depth, workspace.sensor_confidence, workspace.sensor_cameras)
-    return [workspace.images, workspace.photos, workspace.masks, *sensor, workspace.given_poses]
+    return [workspace.images, workspace.held_out, workspace.photos, workspace.masks, *sensor, workspace.given_poses]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Fills images/ and photos.json, and where there are any, masks/, sensor depth and poses.
+    """Fills images/ and photos.json, and where there are any, held_out/, masks/, sensor depth and poses.
 
     Raises:
-        UsageError: The photos, masks or depth maps do not exist or are of the wrong kind.
+        UsageError: The photos, masks or depth maps do not exist or are of the wrong kind, or ``holdout`` names no
+            split of these photos.
         DepthrfError: Too few usable photos, or masks or depth maps that do not fit them.
     """
     source = _source(workspace, options)
     capture = ingest_capture.open_capture(workspace, source, options.max_photos) if source.is_dir() else None
     taken = _take_video(workspace, source, options) if source.is_file() else _take_folder(workspace, source, capture)
+    train, held_out = _hold_out(workspace, taken.photos, options.holdout)
     num_masks, masked = ingest_masks(source, taken.photos, options.masks, workspace.masks)
-    num_poses = ingest_capture.take_poses(workspace, taken.photos, capture if options.export_poses else None)
+    num_poses = ingest_capture.take_poses(workspace, train, capture if options.export_poses else None)
     num_depth = ingest_capture.take_depth(
         workspace, taken.photos, capture, options.sensor_depth, options.depth_unit, options.depth_camera
     )
     ingest_capture.clear_frames(workspace)
-    write_json(workspace.photos, {"photos": _table(taken)})
+    write_json(workspace.photos, {"photos": _table(taken, {photo.name for photo in held_out})})
     summary = Summary(
         num_files=taken.num_files,
-        num_photos=len(taken.photos),
+        num_photos=len(train),
+        num_held_out=len(held_out),
         num_converted=taken.num_converted,
-        num_with_focal=sum(p.info.focal_px is not None for p in taken.photos),
+        num_with_focal=sum(p.info.focal_px is not None for p in train),
         rejected=tuple(taken.rejected),
         num_sensor_depth=num_depth,
         num_poses=num_poses,
@@ -196,6 +204,31 @@ def _take_video(workspace: Workspace, clip: Path, options: Options) -> _Taken:
     return _Taken(photos, [], num_frames, len(photos))
 
 
+def _hold_out(
+    workspace: Workspace, photos: list[UsablePhoto], holdout: str | None
+) -> tuple[list[UsablePhoto], list[UsablePhoto]]:
+    """The photos to reconstruct from, and those that are held out, whose copies go to held_out/.
+
+    Raises:
+        UsageError: ``holdout`` names no split of these photos, or leaves too few to reconstruct.
+    """
+    remove(workspace.held_out)
+    if not holdout:
+        return photos, []
+    sources = chosen_names(holdout, [p.path.name for p in photos])
+    held_out = [p for p in photos if p.path.name in sources]
+    train = [p for p in photos if p.path.name not in sources]
+    if len(train) < MIN_PHOTOS:
+        raise UsageError(
+            f"--holdout {holdout} leaves {len(train)} of {len(photos)} photos to train on; {MIN_PHOTOS} are needed. "
+            "Hold out fewer, or none, and score with: depthrf evaluate --leave-one-out"
+        )
+    fresh_dir(workspace.held_out)
+    for photo in held_out:
+        (workspace.images / photo.name).rename(workspace.held_out / photo.name)
+    return train, held_out
+
+
 def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejected: list[Rejected]) -> str:
     if not entries:
         return f"{folder} is empty. Put at least {MIN_PHOTOS} overlapping photos there (10 or more are better)."
@@ -209,10 +242,13 @@ def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejecte
     )
 
 
-def _table(taken: _Taken) -> list[Photo]:
+def _table(taken: _Taken, held_out: set[str]) -> list[Photo]:
     rows = [Photo(r.name, None, "rejected", r.reason) for r in taken.rejected]
     for photo in taken.photos:
         i = photo.info
+        if photo.name in held_out:
+            rows.append(Photo(photo.path.name, None, "held_out", None, i.width, i.height))
+            continue
         focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
         key = f"{i.width}x{i.height} {i.camera_name}{focal}".strip()
         status = "used" if i.as_is else "converted"
@@ -225,9 +261,10 @@ def _tell(summary: Summary, good: list[UsablePhoto]) -> None:
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
         f"{summary.num_converted} converted" if summary.num_converted else "",
+        f"{summary.num_held_out} held out" if summary.num_held_out else "",
         f"{len(summary.rejected)} files not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
-        f"sensor depth for {summary.num_sensor_depth} of {summary.num_photos}" if summary.num_sensor_depth else "",
+        f"sensor depth for {summary.num_sensor_depth} of {len(good)}" if summary.num_sensor_depth else "",
         f"poses for {summary.num_poses}" if summary.num_poses else "",
         f"masks for {summary.num_masks} leave out {summary.masked_share:.0%} of them" if summary.num_masks else "",
     ]

@@ -74,6 +74,8 @@ def report(workspace: Workspace) -> dict[str, Any]:
         "registered": [records["sfm"]["summary"][k] for k in ("num_registered", "num_photos")],
         "train": {k: train[k] for k in ("steps", "rays_per_second", "width", "height")},
         "video_frames": records["render"]["summary"]["num_frames"],
+        "device": train["device"],
+        "num_views": read_json(workspace.evaluation)["num_views"],
         "scores": read_json(workspace.evaluation)["mean"],
     }
 
@@ -105,7 +107,7 @@ def main() -> None:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    print(json.dumps(SETS[arguments.set](arguments.output), indent=1))
+    print(json.dumps({"set": arguments.set, **SETS[arguments.set](arguments.output)}, indent=1))
 
 
 if __name__ == "__main__":

@@ -250,10 +250,11 @@ def test_unwritable_folder(server, tmp_path):
 
 def test_manifest_matches_the_networks(monkeypatch, tmp_path):
     from depthrf.depth.networks import NETWORKS
+    from depthrf.io.perceptual import FILES
 
     monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path))
     entries = module.manifest()
-    assert set(entries) == set(NETWORKS)
+    assert set(entries) == {*NETWORKS, *(name for names in FILES.values() for name in names)}
     for name, network in NETWORKS.items():
         assert entries[name].kind == network.kind
         assert entries[name].url.startswith("https://")

@@ -1,0 +1,249 @@
+"""The NeRF synthetic protocol: few views with exact depth, one cell a pair of view count and depth loss.
+
+Each cell trains a field on the first views of ``transforms_train.json``, scores it on ``transforms_test.json`` and
+writes ``<cell>.json`` and a picture; a cell that is there with the same settings is not run again, and an interrupted
+one goes on at its last checkpoint. With ``scales`` > 1 every test view is also scored at 1/2, 1/4, ... of its size, and
+each cell is trained twice: on full-size pictures only (``single``), and on all sizes at once (``multi``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthrf import console, device
+from depthrf.bench.protocol import Cell, Options, Result, ScaleScore, cells
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.io import blender
+from depthrf.options import identity
+from depthrf.workspace import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from depthrf.bench.multi_scale import MultiScaleStore
+    from depthrf.geometry.camera import Camera
+    from depthrf.io.blender import BlenderFrame
+    from depthrf.io.trained_field import TrainedField
+
+_RADIUS = 1.5  # the objects lie in this ball around the origin: it becomes the field's uncontracted unit ball
+_CHECKPOINT_STEPS = 2000
+_PICTURES = 3  # test views in a cell's picture
+
+
+def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
+    """Trains and scores all cells that are not in ``folder`` yet.
+
+    Raises:
+        UsageError: ``scene`` is no scene, an option is wrong, or ``folder`` holds results of other settings.
+    """
+    todo = cells(options)
+    train, test = blender.read_split(scene, "train"), blender.read_split(scene, "test")[:: options.test_every]
+    chosen = {count: blender.choose(train, _ids(options, count)) for count in options.views}
+    side = max(train[0].view.camera.width, train[0].view.camera.height)
+    if options.size > side:
+        raise UsageError(f"The pictures of {scene} are {side} pixels wide; --size {options.size} would enlarge them.")
+    results = [] if force else [_finished(folder, cell, _settings(scene, cell, options)) for cell in todo]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = device.resolve(options.device)
+    done = []
+    for index, cell in enumerate(todo):
+        result = results[index] if results else None
+        if result is None:
+            console.note(f"{cell.name} ({index + 1} of {len(todo)})")
+            result = _run_cell(folder, cell, chosen[cell.views], test, options, target, scene)
+            write_json(folder / f"{cell.name}.json", result)
+        else:
+            console.note(f"{cell.name}: nothing to do")
+        done.append(result)
+        console.note(
+            "  " + ", ".join(f"{s.size}x{s.size}: {s.psnr:.2f} dB, SSIM {s.ssim:.3f}" for s in done[-1].scores)
+        )
+    return done
+
+
+def _ids(options: Options, count: int) -> list[int]:
+    if options.ids and count > len(options.ids):
+        raise UsageError(f"--ids names {len(options.ids)} views; --views asks for {count}.")
+    return list(options.ids[:count] or range(count))
+
+
+def _settings(scene: Path, cell: Cell, options: Options) -> dict[str, Any]:
+    common = {k: v for k, v in identity(options).items() if k not in ("views", "losses")}
+    return json.loads(json.dumps({"scene": scene.name, **asdict(cell), **common}))  # type: ignore[no-any-return]
+
+
+def _finished(folder: Path, cell: Cell, settings: dict[str, Any]) -> Result | None:
+    """The cell's result if it is there.
+
+    Raises:
+        UsageError: It is there with other settings.
+    """
+    path = folder / f"{cell.name}.json"
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    if found.get("settings") != settings:
+        before = found.get("settings") or {}
+        differing = ", ".join(sorted(k for k in settings if settings[k] != before.get(k))) or "the format"
+        raise UsageError(
+            f"{path} is the result of other settings ({differing}). Give another folder with -o, or --force."
+        )
+    scores = [ScaleScore(**s) for s in found["scores"]]
+    return Result(**{**found, "cell": Cell(**found["cell"]), "scores": scores})
+
+
+def _run_cell(
+    folder: Path,
+    cell: Cell,
+    train: list[BlenderFrame],
+    test: list[BlenderFrame],
+    options: Options,
+    target: torch.device,
+    scene: Path,
+) -> Result:
+    settings = _settings(scene, cell, options)
+    num_scales = options.scales if cell.training == "multi" else 1
+    store = _load_store([_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
+    field, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, json.dumps(settings))
+    start = time.monotonic()
+    scores = _score(folder / f"{cell.name}.png", field, test, options)
+    steps = options.optimiser.steps
+    return Result(
+        cell=cell,
+        view_names=[f.view.stem for f in train],
+        num_test=len(test),
+        scores=scores,
+        steps=steps,
+        train_seconds=round(seconds, 1),
+        test_seconds=round(time.monotonic() - start, 1),
+        rays_per_second=round(steps * options.optimiser.batch_rays / max(seconds, 1e-9)),
+        device=str(target),
+        settings=settings,
+    )
+
+
+def _camera(frame: BlenderFrame, size: int, scale: int) -> Camera:
+    """The frame's camera at ``size`` / 2 ** ``scale`` pixels on the longer side."""
+    camera = frame.view.camera
+    factor = size / 2**scale / max(camera.width, camera.height)
+    return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
+
+
+def _normalised() -> Any:
+    """The similarity into the normalised scene, and the depth range there."""
+    import numpy as np
+
+    from depthrf.geometry.transforms import Similarity
+    from depthrf.nerf.rays import Bounds
+
+    scale = 1.0 / _RADIUS
+    return Similarity(scale, np.eye(3), np.zeros(3)), Bounds(blender.NEAR * scale, blender.FAR * scale)
+
+
+def _load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch.device) -> MultiScaleStore:
+    """Pixels and depths of all frames, one store a camera size."""
+    import numpy as np
+
+    from depthrf.bench.multi_scale import MultiScaleStore
+    from depthrf.geometry.camera import DepthPrior
+    from depthrf.nerf.normalise import normalise_view
+    from depthrf.nerf.rays import PixelStore, resize_prior
+
+    similarity, bounds = _normalised()
+    depths = [blender.read_depth(frame) * np.float32(similarity.scale) for frame in frames]
+    stores = []
+    for camera in cameras:
+        views = [normalise_view(frame.view.with_camera(camera), similarity) for frame in frames]
+        images = [blender.read_image(frame, "white", camera) for frame in frames]
+        priors = [resize_prior(DepthPrior(depth, np.zeros_like(depth)), camera) for depth in depths]
+        stores.append(PixelStore(views, images, priors, bounds=bounds, device=target))
+    return MultiScaleStore(stores)
+
+
+def _train(
+    checkpoint: Path, cell: Cell, store: MultiScaleStore, options: Options, target: torch.device, key: str
+) -> tuple[TrainedField, float]:
+    """The trained field and the seconds it took, going on from an interrupted run of the same key."""
+    import dataclasses
+
+    import torch
+
+    from depthrf.io import trained_field
+    from depthrf.nerf.model import RadianceField
+    from depthrf.nerf.training import Trainer
+
+    torch.manual_seed(options.seed)
+    model = RadianceField(options.model, num_photos=cell.views).to(target)
+    losses = dataclasses.replace(options.loss, depth=cell.loss)
+    trainer = Trainer(model, options.optimiser, losses, seed=options.seed)
+    similarity, bounds = _normalised()
+    field = trained_field.TrainedField(model, similarity, bounds, options.size)
+    seconds = 0.0
+    if checkpoint.is_file():
+        state = trained_field.read(checkpoint, target)
+        if state["key"] == key and state["step"] < options.optimiser.steps:
+            trainer.restore(state)
+            seconds = float(state["seconds"])
+            console.note(f"  going on from step {trainer.step}")
+    start, total = time.monotonic() - seconds, options.optimiser.steps
+    with console.progress() as display:
+        task = display.add_task("train", total=total, completed=trainer.step, info="")
+        while trainer.step < total:
+            result = trainer.advance(store)
+            display.update(task, completed=trainer.step)
+            if trainer.step % 50 == 0 or trainer.step == total:
+                _check(trainer.step, {name: float(value) for name, value in result.losses.items()})
+                display.update(task, info=f"psnr {float(result.psnr):.1f} dB")
+            if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
+                trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
+    model.eval()
+    return field, time.monotonic() - start
+
+
+def _check(step: int, losses: dict[str, float]) -> None:
+    if not all(value - value == 0 for value in losses.values()):
+        raise DepthrfError(f"Training diverged at step {step}: {losses}. Lower --set optimiser.rate.")
+
+
+def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options: Options) -> list[ScaleScore]:
+    """Mean scores by size; the picture shows the first views at full size."""
+    import numpy as np
+
+    from depthrf.io.images import write_png
+    from depthrf.nerf.metrics import color_scores
+    from depthrf.nerf.panels import colorise_error, labelled_row
+    from depthrf.nerf.rays import Bounds
+    from depthrf.nerf.views import colorise_depth
+
+    # colorise_depth leaves out the margin that bounds of photos have and these have not.
+    shown = Bounds(0.5 * field.bounds.near, 2.0 * field.bounds.far)
+    scores: dict[int, list[tuple[float, float]]] = {}
+    rows: list[NDArray[np.uint8]] = []
+    for frame, scale in console.track(
+        [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
+    ):
+        camera = _camera(frame, options.size, scale)
+        photo = blender.read_image(frame, "white", camera)
+        rendered, depth = _render(field, frame, camera)
+        found = color_scores(rendered, photo)
+        scores.setdefault(camera.width, []).append((found.psnr, found.ssim))
+        if scale == 0 and len(rows) < _PICTURES:
+            panels = [("true", photo), ("rendered", rendered), ("error", colorise_error(rendered, photo))]
+            rows.append(labelled_row([*panels, ("depth", colorise_depth(depth, shown))]))
+    write_png(picture, np.concatenate(rows))
+    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in scores.items()]
+
+
+def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> Any:
+    from depthrf.nerf.normalise import normalise_view
+    from depthrf.nerf.views import render_view
+
+    view = normalise_view(frame.view.with_camera(camera), field.normalised_from_scene)
+    rendered = render_view(field.model, view, field.bounds)
+    return rendered.rgb, rendered.depth

@@ -1,0 +1,31 @@
+"""Training on pictures of several sizes at once (mip-NeRF, section 4, "multiscale Blender")."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+
+from depthrf.nerf.rays import PixelStore, RayBatch
+
+
+class MultiScaleStore:
+    """Pixels of the same views at several sizes, one store each.
+
+    mip-NeRF weighs the loss of a pixel by the area it covers, so that every size counts the same. Here each size gives
+    the same number of a batch's rays, which has the same expected gradient and less variance. The radii of the rays
+    follow from each size's own focal length.
+    """
+
+    def __init__(self, stores: list[PixelStore]) -> None:
+        self.stores = stores
+
+    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
+        """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
+        share, rest = divmod(num_rays, len(self.stores))
+        batches = [
+            store.sample(share + (index < rest), depth_share, generator) for index, store in enumerate(self.stores)
+        ]
+        if len(batches) == 1:
+            return batches[0]
+        return RayBatch(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(RayBatch)})

@@ -1,0 +1,112 @@
+"""What a benchmark on NeRF synthetic scenes can be asked, its cells and their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from depthrf import device
+from depthrf.errors import UsageError
+from depthrf.nerf.options import LossOptions, ModelOptions, OptimiserOptions
+from depthrf.options import option
+
+_LEAST_SIDE = 12  # pixels: SSIM's window is 11
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "hash": {
+        "model": {
+            "field": {"kind": "hash", "appearance": 0},
+            "proposal": {"num_samples": [64]},
+            "num_samples": 32,
+        },
+        "optimiser": {"steps": 20000, "batch_rays": 8192},
+    },
+    "mlp": {
+        "model": {
+            "field": {"kind": "mlp", "width": 256, "depth": 8, "view_degree": 4, "appearance": 0},
+            "proposal": {"num_samples": [64, 64], "width": 256},
+            "num_samples": 32,
+        },
+        "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
+    },
+}
+"""Settings by kind of field: ``mlp`` is the published network and schedule. Both share what follows."""
+
+SHARED: dict[str, Any] = {
+    "model": {"spacing": "linear", "background": "white"},
+    # eps = 0.03 scene units at the object's distance of 4; the depth is exact, so there is no slack.
+    "loss": {"surface": 0.0075, "distortion": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids")
+    ids: tuple[int, ...] = option((), "which views these are, as numbers from 0; left out: 0, 1, 2, ...")
+    losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
+    size: int = option(400, "side of the pictures in pixels")
+    scales: int = option(1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all")
+    test_every: int = option(1, "score every n-th test view")
+    seed: int = option(0, "seed of initialisation and sampling")
+    device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
+    model: ModelOptions = option(ModelOptions, "the radiance field")
+    loss: LossOptions = option(LossOptions, "loss weights")
+    optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field to train. ``training``: ``single`` (full size) or ``multi`` (all sizes)."""
+
+    views: int
+    loss: str
+    training: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.views}-{self.loss}" + ("-multi" if self.training == "multi" else "")
+
+
+@dataclass(frozen=True)
+class ScaleScore:
+    """Mean scores of all test views at one size."""
+
+    size: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell; ``settings`` is everything that decides it."""
+
+    cell: Cell
+    view_names: list[str]
+    num_test: int
+    scores: list[ScaleScore]
+    steps: int
+    train_seconds: float
+    test_seconds: float
+    rays_per_second: int
+    device: str
+    settings: dict[str, Any]
+
+
+def cells(options: Options) -> list[Cell]:
+    """All fields to train, fewest views first.
+
+    Raises:
+        UsageError: An unknown loss, or a number that cannot be.
+    """
+    known = next(f for f in LossOptions.__dataclass_fields__.values() if f.name == "depth").metadata["choices"]
+    if unknown := [loss for loss in options.losses if loss not in known]:
+        raise UsageError(f"Unknown depth loss {', '.join(unknown)}; expected some of {', '.join(known)}")
+    if min(options.views) < 1 or options.test_every < 1 or options.optimiser.steps < 1:
+        raise UsageError("--views, --test-every and --steps should be at least 1")
+    if options.scales < 1 or options.size // 2 ** (options.scales - 1) < _LEAST_SIDE:
+        raise UsageError(
+            f"--size {options.size} with --scales {options.scales} makes pictures of "
+            f"{options.size // 2 ** max(options.scales - 1, 0)} pixels; {_LEAST_SIDE} are the least"
+        )
+    trainings = ("single", "multi") if options.scales > 1 else ("single",)
+    return [Cell(views, loss, t) for views in options.views for loss in options.losses for t in trainings]

@@ -1,0 +1,155 @@
+"""Which views are scored, and how it is made sure that nothing has been learned from them.
+
+Held out are, in this order: the photos of a further folder; the photos that ``ingest`` set aside (``--holdout``); the
+views of ``test_filenames`` in given poses. Photos without a given pose are registered to the finished model, which they
+do not change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthrf import console
+from depthrf.errors import DepthrfError, UsageError
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from depthrf.geometry.camera import SparseDepths, View
+
+HOLDOUT_HELP = "photos to hold out: every:8, names separated by commas, or a .txt file with one name a line"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Views to score, with the folders of their undistorted photos and masks and reference depths (H, W) by name."""
+
+    split: str
+    views: list[View]
+    images: Path
+    masks: Path
+    depth: dict[str, NDArray[np.float32]]
+    depth_reference: str | None
+    not_registered: list[dict[str, str]] = field(default_factory=list)
+
+
+def chosen_names(holdout: str, names: list[str]) -> set[str]:
+    """The photos that ``holdout`` means: never none, never all but too few to reconstruct.
+
+    ``every:n`` takes the first, the (n + 1)-th and so on by name, as is the custom since LLFF.
+
+    Raises:
+        UsageError: The text means no split of these photos.
+    """
+    kind, _, number = holdout.partition(":")
+    if kind == "every":
+        if not number.isdecimal() or int(number) < 2:
+            raise UsageError(f"--holdout every:N takes a number of at least 2, for example every:8; found {holdout!r}")
+        return set(sorted(names)[:: int(number)])
+    wanted = _listed(holdout)
+    found = {name for name in names if name in wanted or Path(name).stem in wanted}
+    unknown = sorted(wanted - found - {Path(name).stem for name in found})
+    if unknown or not found:
+        what = f"no such photo: {', '.join(unknown)}" if unknown else "it names no photo"
+        raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_HELP.removeprefix('photos to hold out: ')}.")
+    return found
+
+
+def _listed(holdout: str) -> set[str]:
+    if holdout.endswith(".txt"):
+        try:
+            items = Path(holdout).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"--holdout {holdout}: the file cannot be read ({e}).") from e
+    else:
+        items = holdout.split(",")
+    return {item.strip() for item in items if item.strip()}
+
+
+def find(workspace: Workspace, photos: Path | None) -> HeldOut:
+    """The views to score (see above).
+
+    Raises:
+        DepthrfError: There are none.
+    """
+    if photos is not None:
+        return _registered(workspace, photos, "photos")
+    if workspace.held_out.is_dir():
+        return _registered(workspace, workspace.held_out, "holdout")
+    return _test_views(workspace)
+
+
+def _test_views(workspace: Workspace) -> HeldOut:
+    from depthrf.io.transforms_json import load_views
+    from depthrf.stages.merge import load_sensor_depth
+
+    _, views = load_views(workspace.transforms)
+    if not views:
+        raise DepthrfError(
+            "No held-out views to score: all photos were trained on. Score every photo with fields trained on the "
+            "others (--leave-one-out), give further photos of the scene (--photos DIR), or reconstruct again with some "
+            "photos held out (--holdout every:8, or poses with test_filenames)."
+        )
+    depth = {v.name: d for v in views if (d := load_sensor_depth(workspace, v)) is not None}
+    images, masks = workspace.undistorted_images, workspace.undistorted_masks
+    return HeldOut("test_filenames", views, images, masks, depth, "sensor" if depth else None)
+
+
+def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
+    """Photos placed in the finished model; reference depth is the sensor's, else their keypoints on its points."""
+    from depthrf.io.masks import undistort_masks
+    from depthrf.sfm.registration import register_photos
+    from depthrf.stages.ingest import collect
+    from depthrf.stages.merge import load_sensor_depth
+
+    taken = workspace.evaluation_dir / "masks"
+    collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
+    trained = {fingerprint(p) for p in workspace.images.iterdir()}
+    paths = [p for p in collected if fingerprint(p) not in trained]
+    if known := len(collected) - len(paths):
+        console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")
+    if not paths:
+        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} usable, all of them trained on.")
+    ledger = read_json(workspace.sfm / "ledger.json")
+    undistorted = workspace.evaluation_dir / "undistorted"
+    with console.stepwise() as progress:
+        found = register_photos(
+            workspace.sfm,
+            paths,
+            undistorted,
+            database=ledger["database"],
+            features=ledger["features"],
+            max_image_size=ledger["max_image_size"],
+            progress=progress,
+        )
+    for photo in found.failed:
+        console.warn(f"{photo.name} is not scored: {photo.reason}")
+    if not found.views:
+        raise DepthrfError(f"None of the {len(paths)} photos in {folder} could be placed in the model.")
+    masks = workspace.evaluation_dir / "undistorted_masks"
+    if taken.is_dir():
+        undistort_masks(taken, workspace.sfm / "sparse" / "0", found.views, masks)
+    failed = [{"name": photo.name, "reason": photo.reason} for photo in found.failed]
+    if split == "holdout":
+        depth = {v.name: d for v in found.views if (d := load_sensor_depth(workspace, v)) is not None}
+        if depth:
+            return HeldOut(split, found.views, undistorted, masks, depth, "sensor", failed)
+    depth = {view.name: keypoint_depth(view, found.depths[view.name]) for view in found.views}
+    return HeldOut(split, found.views, undistorted, masks, depth, "sfm_keypoints", failed)
+
+
+def keypoint_depth(view: View, keypoints: SparseDepths) -> NDArray[np.float32]:
+    """Depth map (H, W) of the keypoints' pixels, 0 elsewhere."""
+    import numpy as np
+
+    from depthrf.geometry.camera import containing_pixels
+
+    depth = np.zeros((view.camera.height, view.camera.width), dtype=np.float32)
+    rows, cols = containing_pixels(keypoints.xy)
+    inside = (cols >= 0) & (cols < view.camera.width) & (rows >= 0) & (rows < view.camera.height)
+    depth[rows[inside], cols[inside]] = keypoints.depth[inside]
+    return depth

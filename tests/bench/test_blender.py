@@ -1,0 +1,138 @@
+"""The protocol on a scene small enough to train in seconds: a coloured wall before a white background."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from depthrf.bench import blender, protocol, tables
+from depthrf.errors import UsageError
+from depthrf.geometry.transforms import look_at, opengl_of_cam_from_world
+from depthrf.options import build
+from depthrf.workspace import read_json
+
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "lego"
+    for split, count in (("train", 3), ("test", 2)):
+        frames = []
+        (folder / split).mkdir(parents=True)
+        (folder / "train_depth").mkdir(exist_ok=True)
+        for index in range(count):
+            pose = look_at(np.array([0.4 * index - 0.3, -4.0, 0.5]), np.zeros(3), np.array([0.0, 0.0, 1.0]))
+            rgba = np.zeros((SIDE, SIDE, 4), dtype=np.uint8)
+            rgba[12:36, 12:36] = (220, 120, 20, 255)
+            Image.fromarray(rgba).save(folder / split / f"r_{index}.png")
+            depth = np.where(rgba[..., 3] > 0, 40000, 0).astype(np.uint16)
+            Image.fromarray(depth).save(folder / "train_depth" / f"r_{index}_depth.png")
+            frames.append(
+                {"file_path": f"./{split}/r_{index}", "transform_matrix": opengl_of_cam_from_world(pose).tolist()}
+            )
+        content = {"camera_angle_x": 0.7, "frames": frames}
+        (folder / f"transforms_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def options(**changes: object) -> protocol.Options:
+    grid = {"levels": 2, "log2_size": 8, "finest": 32}
+    model = {
+        "field": {"appearance": 0, "width": 8, "grid": grid},
+        "proposal": {"num_samples": [8], "width": 8, "grid": grid},
+        "num_samples": 8,
+        **protocol.SHARED["model"],
+    }
+    small = {"views": [2], "losses": ["none", "cdf"], "size": 24, "device": "cpu", "model": model}
+    return build(protocol.Options, {**small, "optimiser": {"steps": 4, "batch_rays": 64}, **changes}, "test")
+
+
+def test_cells_are_run_once_and_other_settings_are_told(scene: Path, tmp_path: Path) -> None:
+    results = blender.run(scene, tmp_path / "out", options())
+    assert [r.cell.name for r in results] == ["2-none", "2-cdf"]
+    assert results[0].view_names == ["r_0", "r_1"]
+    assert results[0].num_test == 2
+    assert [s.size for s in results[0].scores] == [24]
+    kept = (tmp_path / "out" / "2-none.json").stat().st_mtime_ns
+    (tmp_path / "out" / "2-cdf.json").unlink()
+    again = blender.run(scene, tmp_path / "out", options())
+    assert (tmp_path / "out" / "2-none.json").stat().st_mtime_ns == kept
+    assert again[1].scores[0].psnr == pytest.approx(results[1].scores[0].psnr, abs=1e-6)
+    with pytest.raises(UsageError, match=r"other settings \(seed\)"):
+        blender.run(scene, tmp_path / "out", options(seed=1))
+    blender.run(scene, tmp_path / "out", options(seed=1), force=True)
+    assert read_json(tmp_path / "out" / "2-cdf.json")["settings"]["seed"] == 1
+
+
+def test_every_size_is_scored_with_training_on_one_and_on_all(scene: Path, tmp_path: Path) -> None:
+    results = blender.run(scene, tmp_path / "out", options(losses=["none"], scales=2))
+    assert [r.cell.name for r in results] == ["2-none", "2-none-multi"]
+    assert [s.size for s in results[1].scores] == [24, 12]
+    assert tables.multi_scale_table("lego", results).row_count == 2  # no published row: those have four sizes
+
+
+def test_views_by_number(scene: Path, tmp_path: Path) -> None:
+    (result,) = blender.run(scene, tmp_path / "out", options(losses=["none"], ids=[2, 0, 1]))
+    assert result.view_names == ["r_2", "r_0"]
+
+
+def test_tables_show_the_published_numbers(scene: Path, tmp_path: Path) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    results = blender.run(scene, tmp_path / "out", options(views=[3], losses=["cdf", "ds_nerf"]))
+    text = StringIO()
+    Console(file=text, width=200).print(tables.loss_table("lego", results))
+    assert "23.81" in text.getvalue()
+    assert any("training views r_0, r_1, r_2" in note for note in tables.notes("lego", results))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"losses": ["magic"]}, "Unknown depth loss magic"),
+        ({"views": [9]}, "3 training views"),
+        ({"views": [2], "ids": [1]}, "--ids names 1 views"),
+        ({"size": 4000}, "would enlarge"),
+        ({"scales": 4}, "12 are the least"),
+        ({"test_every": 0}, "at least 1"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_is_trained(
+    scene: Path, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        blender.run(scene, tmp_path / "out", options(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_size_gives_the_same_number_of_rays_and_its_own_cone(scene: Path) -> None:
+    """Equal shares are the area weights of mip-NeRF: a pixel of half the size stands for four."""
+    from depthrf.io.blender import choose, read_split
+
+    frames = choose(read_split(scene, "train"), range(2))
+    cameras = [frames[0].view.camera.resized(SIDE // k, SIDE // k) for k in (1, 2)]
+    store = blender._load_store(cameras, frames, torch.device("cpu"))
+    batch = store.sample(100, 0.0, torch.Generator().manual_seed(0))
+    radii, counts = batch.radii.unique(return_counts=True)
+    assert counts.tolist() == [50, 50]
+    assert float(radii[1] / radii[0]) == pytest.approx(2.0)
+
+
+def test_depth_is_in_the_units_of_the_normalised_scene(scene: Path) -> None:
+    """The wall's depth times the scale, and inside the bounds of all rays."""
+    from depthrf.io.blender import choose, read_depth, read_split
+
+    frames = choose(read_split(scene, "train"), range(1))
+    store = blender._load_store([frames[0].view.camera], frames, torch.device("cpu")).stores[0]
+    depth = store.depth[store.depth > 0]
+    expected = read_depth(frames[0])
+    np.testing.assert_allclose(depth.max(), expected.max() / 1.5, rtol=1e-6)
+    assert store.cameras.bounds.near < float(depth.min()) < float(depth.max()) < store.cameras.bounds.far
