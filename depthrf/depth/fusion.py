@@ -39,6 +39,16 @@ class Tolerance:
     most: float = 0.03
 
 
+def tolerance_of(relative_sigma: float) -> Tolerance:
+    """The tolerance for photos whose keypoints have this median relative standard deviation of depth.
+
+    Poses or a lens that do not quite fit the photos show in the keypoints first, and let depths of the same surface
+    differ as much.
+    """
+    least = min(max(1.5 * relative_sigma, 0.01), 0.04)
+    return Tolerance(least, 3.0 * least)
+
+
 def fuse(own: DepthMap, others: list[DepthMap], tolerance: Tolerance, *, min_agree: int) -> DepthMap:
     """The map with what too few photos confirm, or more photos see through, removed.
 

@@ -57,7 +57,7 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
         prior, _ = read_prior(matches_dir(workspace) / f"{view.stem}.npz")
         depth, sigma = (torch.as_tensor(v, device=target) for v in (prior.depth, prior.sigma))
         maps.append(DepthMap(view.with_camera(view.camera.fitted(options.max_side)), depth, sigma))
-    fused = _fuse_all(maps, [others[: options.checks] for others in ranked])
+    fused = _fuse_all(maps, [others[: options.checks] for others in ranked], _keypoint_sigma(scene))
     return _write_all(workspace, scene, fused)
 
 
@@ -164,15 +164,24 @@ class _Photos:
         return self._loaded[index]
 
 
-def _fuse_all(maps: list[DepthMap], neighbours: list[list[int]]) -> list[DepthMap]:
+def _keypoint_sigma(scene: SparseScene) -> float:
+    """Median relative standard deviation of the keypoints' depth; 0 without keypoints."""
+    import numpy as np
+
+    relative = np.concatenate([sparse.sigma / sparse.depth for sparse in scene.depths.values()])
+    return float(np.median(relative)) if len(relative) else 0.0
+
+
+def _fuse_all(maps: list[DepthMap], neighbours: list[list[int]], relative_sigma: float) -> list[DepthMap]:
     import torch
 
-    from depthrf.depth.fusion import DepthMap, Tolerance, fuse, remove_specks
+    from depthrf.depth.fusion import DepthMap, fuse, remove_specks, tolerance_of
 
+    tolerance = tolerance_of(relative_sigma)
     min_agree = 1 if len(maps) - 1 <= _FEW_PHOTOS else 2
     fused = []
     for own, others in zip(maps, neighbours, strict=True):
-        checked = fuse(own, [maps[j] for j in others], Tolerance(), min_agree=min_agree)
+        checked = fuse(own, [maps[j] for j in others], tolerance, min_agree=min_agree)
         depth = remove_specks(checked.depth)
         fused.append(DepthMap(own.view, depth, torch.where(depth > 0, checked.sigma, 0.0)))
     return fused

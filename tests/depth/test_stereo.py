@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthrf.depth.fusion import DepthMap, Tolerance, calibration, enlarge, fuse, remove_specks
+from depthrf.depth.fusion import DepthMap, Tolerance, calibration, enlarge, fuse, remove_specks, tolerance_of
 from depthrf.depth.matching import Photo, box_mean, matching_score, transfer
 from depthrf.depth.neighbours import DepthRange, choose_neighbours, depth_range
 from depthrf.depth.semi_global import semi_global
@@ -184,6 +184,12 @@ def test_a_photo_alone_confirms_nothing() -> None:
     fused = fuse(empty, [own], Tolerance(), min_agree=1)
     assert fused.depth.max() == 0
     assert torch.isfinite(fused.sigma).all()
+
+
+def test_tolerance_follows_the_keypoints_within_limits() -> None:
+    assert tolerance_of(0.0) == Tolerance()
+    assert tolerance_of(0.02).least == pytest.approx(0.03)
+    assert tolerance_of(np.inf).most == pytest.approx(0.12)
 
 
 def test_specks_go_and_surfaces_stay() -> None:
