@@ -117,7 +117,7 @@ def _weights() -> tuple[str, str | None]:
     present = [entry.weights.name for entry in entries if entry.present]
     if present:
         return ", ".join(present), None
-    found = f"none in {weights.folder()}; monocular depth is left out"
+    found = f"none in {weights.folder()}; depth comes from stereo"
     return found, f"depthrf weights fetch {entries[0].weights.name}" if entries else None
 
 

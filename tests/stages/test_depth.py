@@ -220,7 +220,9 @@ def test_large_weights_are_read_once_to_be_checked(workspace, tmp_path, checkpoi
     monkeypatch.setattr("depthrf.depth.networks.predict", lambda network, model, photos, **_: photos[:, 0])
     read = []
     original = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(Path(file.name)) or original(file, kind))
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, kind: read.append(Path(file.name).resolve()) or original(file, kind)
+    )
     found = fingerprints(workspace, depth.inputs(workspace, options))
     depth.run(workspace, options)
     assert read.count(checkpoint) == 1
