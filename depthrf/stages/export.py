@@ -27,7 +27,9 @@ _POINTS_PER_PHOTO = 200_000
 class Options:
     what: str = option("pointcloud", "what to write", choices=("pointcloud",))
     units: str = option(
-        "scene", "scene (as in transforms.json), or metres where they are known", choices=("scene", "metres")
+        "scene",
+        "unit of length: the scene's, as in transforms.json, or metres where they are known",
+        choices=("scene", "metres"),
     )
     max_sigma: float = option(0.05, "depth less sure than this share of itself is left out")
     spacing: float = option(0.0, "distance between points, in these units; 0: by the photos' resolution")

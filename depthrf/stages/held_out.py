@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from depthrf.geometry.camera import SparseDepths, View
 
-HOLDOUT_HELP = "photos to hold out: every:8, names separated by commas, or a .txt file with one name a line"
+HOLDOUT_FORMS = "every:8, names separated by commas, or a .txt file with one name a line"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def chosen_names(holdout: str, names: list[str]) -> set[str]:
     unknown = sorted(wanted - found - {Path(name).stem for name in found})
     if unknown or not found:
         what = f"no such photo: {', '.join(unknown)}" if unknown else "it names no photo"
-        raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_HELP.removeprefix('photos to hold out: ')}.")
+        raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_FORMS}.")
     return found
 
 

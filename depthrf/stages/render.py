@@ -25,11 +25,11 @@ REQUIRES = ("sfm", "train")
 
 @dataclass(frozen=True)
 class Options:
-    path: str = option("tour", "camera path", choices=("tour", "orbit"))
+    path: str = option("tour", "camera path of the video", choices=("tour", "orbit"))
     seconds: float = option(6.0, "length of the video")
     fps: int = option(24, "frames per second")
     max_side: int = option(960, "longer side of the video in pixels")
-    depth_video: bool = option(False, "also render depth.mp4")
+    depth_video: bool = option(False, "also render a video of the depth, depth.mp4")
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 
 
