@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
-from depthrf.workspace import Workspace, read_json
+from depthrf.stages.sensor import metres_per_unit
+from depthrf.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.io.colmap import load_scene
     from depthrf.io.point_cloud import write_clean_cloud
 
-    unit = _metres_per_unit(workspace) if options.units == "metres" else 1.0
+    unit = _known_scale(workspace) if options.units == "metres" else 1.0
     points, colors, footprints = [], [], []
     for view in console.track(load_scene(workspace.undistorted_sparse).views, "reading depth"):
         xyz, rgb, depth = _view_points(workspace, view, options.max_sigma)
@@ -90,13 +91,11 @@ def run(workspace: Workspace, options: Options) -> Summary:
     return Summary(str(path), number, spacing, options.units)
 
 
-def _metres_per_unit(workspace: Workspace) -> float:
-    from depthrf.stages.merge import report_path
-
-    metres_per_unit = read_json(report_path(workspace)).get("metres_per_unit")
-    if metres_per_unit is None:
+def _known_scale(workspace: Workspace) -> float:
+    unit = metres_per_unit(workspace)
+    if unit is None:
         raise UsageError("The scale of the scene is not known: only sensor depth tells it. Export with --units scene.")
-    return float(metres_per_unit)
+    return unit
 
 
 def _view_points(

@@ -85,7 +85,7 @@ def find(workspace: Workspace, photos: Path | None) -> HeldOut:
 
 def _test_views(workspace: Workspace) -> HeldOut:
     from depthrf.io.transforms_json import load_views
-    from depthrf.stages.merge import load_sensor_depth
+    from depthrf.stages.sensor import load_sensor_depth
 
     _, views = load_views(workspace.transforms)
     if not views:
@@ -104,7 +104,7 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     from depthrf.io.masks import undistort_masks
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
-    from depthrf.stages.merge import load_sensor_depth
+    from depthrf.stages.sensor import load_sensor_depth
 
     taken = workspace.evaluation_dir / "masks"
     collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
