@@ -38,6 +38,13 @@ class ColourScale:
     inverse: bool = False
 
     @classmethod
+    def of_values(cls, values: NDArray[Any], colours: str = "turbo") -> ColourScale:
+        """The scale of any numbers, nan = unknown: all but their extreme 1 % on either side."""
+        known = values[np.isfinite(values)]
+        low, high = (float(v) for v in np.percentile(known, [1, 99])) if known.size else (0.0, 1.0)
+        return cls(low, max(high, low + 1e-6), colours)
+
+    @classmethod
     def of_depth(cls, depth: NDArray[Any]) -> ColourScale:
         """The scale of a depth map, 0 = missing: all but its extreme 1 % on either side."""
         known = depth[np.isfinite(depth) & (depth > 0)]
