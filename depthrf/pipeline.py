@@ -35,6 +35,11 @@ def stage_module(name: str) -> Any:
 # Presets
 
 
+def presets() -> list[str]:
+    """Names of the presets that come with the program."""
+    return sorted(p.stem for p in shipped("pipelines").glob("*.toml"))
+
+
 def load_pipeline(name: str) -> dict[str, Any]:
     """Reads a preset by name or a pipeline file by path.
 
@@ -45,7 +50,7 @@ def load_pipeline(name: str) -> dict[str, Any]:
     if path.suffix != ".toml":
         path = shipped("pipelines") / f"{name}.toml"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in shipped("pipelines").glob("*.toml")))
+            known = ", ".join(presets())
             raise UsageError(f"Unknown preset {name!r}. Presets: {known}; or give the path of a .toml file.")
     if not path.is_file():
         raise UsageError(f"No such pipeline file: {path}")
@@ -93,14 +98,14 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise UsageError(f"--set takes KEY=VALUE, for example train.batch_rays=2048; found {item!r}")
-        nested: dict[str, Any] = {}
-        inner = nested
-        *groups, leaf = key.split(".")
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[leaf] = value
-        tables = merge_tables(tables, nested)
+        tables = merge_tables(tables, nested(key, value))
     return tables
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """Tables that hold one value at a dotted path: ``a.b`` gives ``{"a": {"b": value}}``."""
+    name, _, rest = path.partition(".")
+    return {name: nested(rest, value) if rest else value}
 
 
 def save_plan(workspace: Workspace, plan: Plan) -> None:

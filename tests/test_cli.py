@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf import __version__
+from depthrf import __version__, pipeline
+from depthrf.cli import flags, runs, shared
+from depthrf.options import to_dict
 
 
 def depthrf(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,7 +77,18 @@ def test_every_command_has_help(command: str) -> None:
         (["reconstruct", "{tmp}/one"], 1, "Found 1 usable photo"),
         (["reconstruct", "{tmp}/one", "--pipeline", "nope"], 2, "Unknown preset 'nope'"),
         (["reconstruct", "{tmp}/one", "--depth-loss", "magic"], 2, "one of cdf"),
+        (["reconstruct", "{tmp}/one", "--refine-poses", "perhaps"], 2, "one of auto, yes, no"),
+        (["reconstruct", "{tmp}/one", "--path", "zigzag"], 2, "one of tour, orbit"),
+        (["reconstruct", "{tmp}/one", "--depth-source", "guess"], 2, "one of auto, network, stereo, none"),
+        (["reconstruct", "{tmp}/one", "--mono-kind", "guess"], 2, "one of depth, inverse-depth"),
+        (["reconstruct", "{tmp}/one", "--budget", "soon"], 2, "like 90s, 10m or 1h"),
+        (["reconstruct", "{tmp}/one", "--steps", "many"], 2, "Invalid value for '--steps'"),
+        (["reconstruct", "{tmp}/one", "--fov", "wide"], 2, "Invalid value for '--fov'"),
+        (["reconstruct", "{tmp}/one", "--stepz", "1"], 2, "--stepz"),
         (["reconstruct", "{tmp}/one", "--set", "train.stepz=1"], 2, "Unknown key 'stepz'"),
+        (["ingest", "{tmp}/one", "--frames", "few"], 2, "Invalid value for '--frames'"),
+        (["evaluate", "{tmp}/empty", "--photos", "{tmp}/file"], 2, "is a file"),
+        (["export", "{tmp}/empty", "--max-sigma", "sure"], 2, "Invalid value for '--max-sigma'"),
         (["reconstruct", "{tmp}/one", "--until", "cooking"], 2, "Unknown stage 'cooking'"),
         (["reconstruct", "{tmp}/one", "-o", "{tmp}/file/ws"], 2, "Cannot write the output folder"),
         (["reconstruct", "{tmp}/one", "--device", "abacus"], 2, "--device should be one of"),
@@ -99,6 +112,7 @@ def test_mistakes_get_one_message(tmp_path: Path, arguments: list[str], code: in
     done = depthrf(*(a.format(tmp=tmp_path) for a in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
+    assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
 
 
@@ -120,3 +134,58 @@ def test_stage_without_its_input_names_the_next_command(tmp_path: Path) -> None:
     done = depthrf("train", tmp_path / "ws")
     assert done.returncode == 2
     assert "Run: depthrf sfm" in done.stderr
+
+
+def at(table: object, path: str) -> object:
+    for key in path.split("."):
+        table = table[key]  # type: ignore[index]
+    return table
+
+
+def another(flag: flags.Flag, value: object) -> object:
+    """A value that the flag's option does not have yet."""
+    choices = flag.field.metadata["choices"]
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return {float | None: 7.0, Path | None: Path("/elsewhere"), str | None: "7m"}[flag.hint]
+
+
+@pytest.mark.parametrize("name", runs.RECONSTRUCT)
+def test_flags_of_reconstruct_reach_their_options(name: str) -> None:
+    flag = runs.RECONSTRUCT[name]
+    before = {stage: to_dict(built) for stage, built in shared.make_plan("cpu", {}, "cpu").items()}
+    value = another(flag, at(before, flag.targets[0]))
+    given = flags.tables(
+        runs.RECONSTRUCT, {name: value, **{other: None for other in runs.RECONSTRUCT if other != name}}
+    )
+    after = {stage: to_dict(built) for stage, built in shared.make_plan("cpu", given, "cpu").items()}
+    for path in flag.targets:
+        expected = str(value) if isinstance(at(after, path), str) else value
+        assert at(after, path) == expected
+    for stage in pipeline.STAGES:
+        changed = {f"{stage}.{key}" for key, old in before[stage].items() if after[stage][key] != old}
+        assert changed == {".".join(p.split(".")[:2]) for p in flag.targets if p.startswith(f"{stage}.")}
+
+
+def test_every_flag_of_reconstruct_is_in_its_help() -> None:
+    said = depthrf("reconstruct", "--help").stdout
+    for name, flag in runs.RECONSTRUCT.items():
+        assert f"--{name.replace('_', '-')} " in said
+        assert f"\n{flag.heading}:\n" in said
+
+
+def test_ingest_and_stage_commands_show_every_plain_option() -> None:
+    assert {"photos", *runs.INGEST} == set(flags.stage_flags("ingest"))
+    for stage in pipeline.STAGES[1:]:
+        said = depthrf(stage, "--help").stdout
+        assert all(f"--{name.replace('_', '-')} " in said for name in flags.stage_flags(stage))
+
+
+def test_defaults_that_a_preset_sets_are_the_presets() -> None:
+    assert runs.RECONSTRUCT["steps"].default == "the preset's"
+    assert runs.RECONSTRUCT["frames"].default == "40"
+    assert runs.EVALUATE["lpips"].default == "alex"

@@ -216,13 +216,10 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
     import numpy as np
 
     from depthrf.io.images import write_png
+    from depthrf.io.overlays import ColourScale, paint_error, titled_row
     from depthrf.nerf.metrics import color_scores
-    from depthrf.nerf.panels import colorise_error, labelled_row
-    from depthrf.nerf.rays import Bounds
-    from depthrf.nerf.views import colorise_depth
 
-    # colorise_depth leaves out the margin that bounds of photos have and these have not.
-    shown = Bounds(0.5 * field.bounds.near, 2.0 * field.bounds.far)
+    colours = ColourScale(field.bounds.near, field.bounds.far, inverse=True)
     scores: dict[int, list[tuple[float, float]]] = {}
     rows: list[NDArray[np.uint8]] = []
     for frame, scale in console.track(
@@ -234,8 +231,8 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
         found = color_scores(rendered, photo)
         scores.setdefault(camera.width, []).append((found.psnr, found.ssim))
         if scale == 0 and len(rows) < _PICTURES:
-            panels = [("true", photo), ("rendered", rendered), ("error", colorise_error(rendered, photo))]
-            rows.append(labelled_row([*panels, ("depth", colorise_depth(depth, shown))]))
+            panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
+            rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
     write_png(picture, np.concatenate(rows))
     return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in scores.items()]
 

@@ -42,7 +42,7 @@ SHARED: dict[str, Any] = {
 @dataclass(frozen=True)
 class Options:
     views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids")
-    ids: tuple[int, ...] = option((), "which views these are, as numbers from 0; left out: 0, 1, 2, ...")
+    ids: tuple[int, ...] = option((), "which views these are, as numbers from 0, e.g. 26,86,2,55; left out: the first")
     losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
     size: int = option(400, "side of the pictures in pixels")
     scales: int = option(1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.depth.merging import Source
-from depthrf.geometry.camera import DepthPrior
+from depthrf.geometry.camera import DepthPrior, SparseDepths
 from depthrf.io.images import read_rgb
-from depthrf.io.overlays import ColourScale, Panel, Picture, grid, paint_labels
+from depthrf.io.overlays import ColourScale, Panel, Picture, dots, grid, paint_labels
 
 _COLOURS: dict[int, tuple[int, int, int]] = {
     Source.KEYPOINT: (250, 200, 40),
@@ -21,28 +21,63 @@ _COLOURS: dict[int, tuple[int, int, int]] = {
     Source.STEREO: (200, 100, 200),
 }
 _WIDTH = 400  # pixels a panel
+_RESIDUAL = 0.2  # of a keypoint's depth: the strongest colours
 
 
 def draw_prediction(photo: Path, values: NDArray[np.float32], kind: str) -> Picture:
     """The photo beside its monocular depth (H, W), nan = unknown, in the network's own numbers."""
     shown = _thinned(values)
-    known = shown[np.isfinite(shown)]
-    low, high = (float(v) for v in np.percentile(known, [1, 99])) if known.size else (0.0, 1.0)
-    scale = ColourScale(low, max(high, low + 1e-6))
+    scale = ColourScale.of_values(shown)
     title = f"prediction ({kind.replace('_', ' ')}), not yet fitted"
     return grid([Panel("photo", read_rgb(photo)), Panel(title, scale.paint(shown), scale)], panel_width=_WIDTH)
 
 
+def draw_alignment(
+    photo: Path, prediction: NDArray[np.float32], aligned: DepthPrior, keypoints: SparseDepths, heading: str
+) -> Picture:
+    """The photo with residuals at its keypoints, aligned depth with the keypoints in the same colours, and sigma.
+
+    Args:
+        photo: The undistorted photo.
+        prediction: (H, W) network output, shown where nothing could be aligned; nan = unknown.
+        aligned: Depth and sigma (H, W), all 0 for a photo without alignment.
+        keypoints: Of the photo.
+        heading: Name, grade and numbers.
+    """
+    rgb = read_rgb(photo)
+    if not (aligned.depth > 0).any():
+        raw = ColourScale.of_values(prediction, "viridis")
+        keypoint_scale = ColourScale.of_depth(keypoints.depth)
+        marked = dots(rgb, keypoints.xy, keypoints.depth, keypoint_scale)
+        panels = [
+            Panel("keypoint depth", marked, keypoint_scale, "units"),
+            Panel("prediction, not aligned", raw.paint(prediction), raw),
+        ]
+        return grid(panels, heading=heading)
+    height, width = aligned.depth.shape
+    column = np.clip(keypoints.xy[:, 0].astype(np.int64), 0, width - 1)
+    row = np.clip(keypoints.xy[:, 1].astype(np.int64), 0, height - 1)
+    at = aligned.depth[row, column]
+    residual = np.where(at > 0, at / keypoints.depth - 1.0, np.nan)
+    scale, signed = ColourScale.of_depth(aligned.depth), ColourScale(-_RESIDUAL, _RESIDUAL, "signed")
+    painted = scale.paint(aligned.depth)
+    panels = [
+        Panel("aligned depth / keypoint depth - 1", dots(rgb, keypoints.xy, residual, signed), signed),
+        Panel("aligned depth", painted, scale, "units"),
+        Panel("keypoints on it, same colours", dots(painted, keypoints.xy, keypoints.depth, scale), scale, "units"),
+        _sigma_panel(aligned, full=20.0),
+    ]
+    return grid(panels, heading=heading)
+
+
 def draw_prior(photo: Path, prior: DepthPrior, source: NDArray[np.uint8]) -> Picture:
     """The photo, its merged depth, sigma as a share of depth, and each pixel's :class:`Source`."""
-    depth, sigma, labels = _thinned(prior.depth), _thinned(prior.sigma), _thinned(source)
-    known = depth > 0
-    relative = np.where(known, 100.0 * sigma / np.where(known, depth, 1.0), np.nan)
-    depth_scale, sigma_scale = ColourScale.of_depth(depth), ColourScale(0.0, 10.0, "magma")
+    depth, labels = _thinned(prior.depth), _thinned(source)
+    scale = ColourScale.of_depth(depth)
     panels = [
         Panel("photo", read_rgb(photo)),
-        Panel(f"depth, {np.mean(prior.depth > 0):.0%} of the pixels", depth_scale.paint(depth), depth_scale, "units"),
-        Panel("sigma as a share of depth", sigma_scale.paint(relative), sigma_scale, "%"),
+        Panel(f"depth, {np.mean(prior.depth > 0):.0%} of the pixels", scale.paint(depth), scale, "units"),
+        _sigma_panel(DepthPrior(depth, _thinned(prior.sigma)), full=10.0),
         Panel("source", paint_labels(labels, _COLOURS), names={Source(s).name.lower(): c for s, c in _COLOURS.items()}),
     ]
     return grid(panels, panel_width=_WIDTH, heading=photo.name)
@@ -52,3 +87,11 @@ def _thinned(values: NDArray[Any]) -> NDArray[Any]:
     """A large map need not be painted whole to be shown small."""
     every = max(1, values.shape[1] // _WIDTH)
     return values[::every, ::every]
+
+
+def _sigma_panel(prior: DepthPrior, *, full: float) -> Panel:
+    """Standard deviation in percent of depth; ``full`` percent and more are brightest."""
+    known = prior.depth > 0
+    relative = np.where(known, 100.0 * prior.sigma / np.where(known, prior.depth, 1.0), np.nan)
+    scale = ColourScale(0.0, full, "magma")
+    return Panel("sigma as a share of depth", scale.paint(relative), scale, "%")

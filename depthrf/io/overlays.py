@@ -19,7 +19,13 @@ Picture = NDArray[np.uint8]
 UNKNOWN = (52, 52, 56)
 _PAPER, _INK = (255, 255, 255), (30, 30, 30)
 _GAP, _BAR = 8, 12
-_MAPS = {"turbo": cv2.COLORMAP_TURBO, "magma": cv2.COLORMAP_MAGMA, "viridis": cv2.COLORMAP_VIRIDIS}
+_FULL_ERROR = 0.25  # mean error of the channels, of 1, that is drawn brightest
+_MAPS = {
+    "turbo": cv2.COLORMAP_TURBO,
+    "magma": cv2.COLORMAP_MAGMA,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "inferno": cv2.COLORMAP_INFERNO,
+}
 # Blue, white, red: for values with a sign.
 _SIGNED = np.array([(33, 70, 180), (120, 170, 235), (245, 245, 245), (240, 140, 110), (180, 20, 40)], dtype=np.float64)
 
@@ -28,14 +34,21 @@ _SIGNED = np.array([(33, 70, 180), (120, 170, 235), (245, 245, 245), (240, 140, 
 class ColourScale:
     """What colours mean: values from ``low`` to ``high``, clipped outside.
 
-    colours: turbo, magma, viridis or signed (blue below the middle, red above it). inverse: equal steps of colour are
-    equal steps of 1 / value, and small values are bright, as for depth.
+    colours: turbo, magma, viridis, inferno or signed (blue below the middle, red above it). inverse: equal steps of
+    colour are equal steps of 1 / value, and small values are bright, as for depth.
     """
 
     low: float
     high: float
     colours: str = "turbo"
     inverse: bool = False
+
+    @classmethod
+    def of_values(cls, values: NDArray[Any], colours: str = "turbo") -> ColourScale:
+        """The scale of any numbers, nan = unknown: all but their extreme 1 % on either side."""
+        known = values[np.isfinite(values)]
+        low, high = (float(v) for v in np.percentile(known, [1, 99])) if known.size else (0.0, 1.0)
+        return cls(low, max(high, low + 1e-6), colours)
 
     @classmethod
     def of_depth(cls, depth: NDArray[Any]) -> ColourScale:
@@ -111,6 +124,21 @@ def paint_labels(labels: NDArray[Any], colours: Mapping[int, tuple[int, int, int
     for label, colour in colours.items():
         picture[labels == label] = colour
     return picture
+
+
+def paint_error(rendered: Picture, photo: Picture) -> Picture:
+    """Mean absolute error of the channels as colours: black is none."""
+    error = np.abs(rendered.astype(np.float32) - photo.astype(np.float32)).mean(-1) / 255.0
+    return ColourScale(0.0, _FULL_ERROR, "inferno").paint(error)
+
+
+def titled_row(pictures: Sequence[tuple[str, Picture]]) -> Picture:
+    """Pictures of one height side by side at their own size, each under its title."""
+    columns = [
+        np.concatenate([_written(_blank(18, picture.shape[1]), [(4, 1, title)], 12), picture])
+        for title, picture in pictures
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def grid(panels: Sequence[Panel], *, columns: int = 2, panel_width: int = 480, heading: str = "") -> Picture:

@@ -20,14 +20,13 @@ _ASPECT_TOLERANCE = 0.01
 @dataclass(frozen=True)
 class JoinedPoses:
     """poses: by photo name, intrinsics in the photo's pixels. test: photos that do not train. missing: photos without
-    a pose. unlisted: photos whose pose is in neither the train nor the test list. unused: poses without a photo.
+    a pose. unlisted: photos whose pose is in neither the train nor the test list.
     """
 
     poses: dict[str, PosedPhoto]
     test: frozenset[str]
     missing: list[str]
     unlisted: list[str]
-    unused: list[str]
 
 
 def read_poses(path: Path, sizes: Mapping[str, tuple[int, int]]) -> GivenPoses:
@@ -102,8 +101,7 @@ def join_poses(
             f"the photos are {', '.join(sorted(photos)[:2])}, ...). File names or their stems must be the same."
         )
     missing = sorted(photos.keys() - poses.keys() - set(unlisted))
-    used = {pose.name for pose in poses.values()}
-    return JoinedPoses(poses, frozenset(test), missing, unlisted, [p.name for p in given.photos if p.name not in used])
+    return JoinedPoses(poses, frozenset(test), missing, unlisted)
 
 
 def _stem(name: str) -> str:

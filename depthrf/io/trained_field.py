@@ -12,6 +12,7 @@ import torch
 from depthrf import __version__
 from depthrf.errors import DepthrfError
 from depthrf.geometry.transforms import Similarity
+from depthrf.io.overlays import ColourScale
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import ModelOptions
 from depthrf.nerf.rays import Bounds
@@ -28,6 +29,12 @@ class TrainedField:
     normalised_from_scene: Similarity
     bounds: Bounds
     max_side: int
+
+    @property
+    def depth_colours(self) -> ColourScale:
+        """Colours of rendered z-depth, the same for all frames of a scene."""
+        # The margin that depth_bounds leaves on both sides holds hardly any surface.
+        return ColourScale(2.0 * self.bounds.near, 0.5 * self.bounds.far, inverse=True)
 
 
 def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds: float) -> None:

@@ -95,23 +95,26 @@ def read_grey_frames(path: Path, side: int) -> Iterator[NDArray[np.uint8]]:
     return _decode(path, fit, "pgm", "gray")
 
 
-def read_frames(path: Path, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """The frames of the given ascending indices at full size, (H, W, 3), upright.
+def read_frames(path: Path, indices: Sequence[int], *, turned: bool = True) -> Iterator[NDArray[np.uint8]]:
+    """The frames of the given ascending indices at full size, (H, W, 3), upright, or as recorded unless ``turned``.
+
+    Frames after the clip's end are left out.
 
     Raises:
-        DepthrfError: Nothing in the file can be decoded.
+        DepthrfError: Nothing in the file can be decoded, or it has none of these frames.
     """
     wanted = "+".join(f"eq(n,{index})" for index in indices)
-    return _decode(path, f"select='{wanted}'", "ppm", "rgb24")
+    return _decode(path, f"select='{wanted}'", "ppm", "rgb24", turned=turned)
 
 
-def _decode(path: Path, filters: str, codec: str, pixels: str) -> Iterator[NDArray[np.uint8]]:
+def _decode(path: Path, filters: str, codec: str, pixels: str, *, turned: bool = True) -> Iterator[NDArray[np.uint8]]:
     """Frames as ffmpeg writes them one after the other in a netpbm format, each with its size."""
     import imageio_ffmpeg
 
     # fmt: off
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path.absolute()), "-map", "0:v:0",
+        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", *(() if turned else ("-noautorotate",)),
+        "-i", str(path.absolute()), "-map", "0:v:0",
         # Frames as they are in the clip: a phone's uneven time stamps must not double or drop any.
         "-fps_mode", "passthrough", "-vf", filters, "-f", "image2pipe", "-c:v", codec, "-pix_fmt", pixels, "-",
     ]

@@ -59,10 +59,3 @@ def t_from_s(s: Tensor, near: Tensor, far: Tensor, spacing: str) -> Tensor:
     forward, inverse = _SPACINGS[spacing]
     first, last = forward(near)[:, None], forward(far)[:, None]
     return inverse(first + s * (last - first))
-
-
-def s_from_t(t: Tensor, near: Tensor, far: Tensor, spacing: str) -> Tensor:
-    """Inverse of :func:`t_from_s`."""
-    forward, _ = _SPACINGS[spacing]
-    first, last = forward(near)[:, None], forward(far)[:, None]
-    return (forward(t) - first) / (last - first)

@@ -90,7 +90,7 @@ class OptimiserOptions:
     """Adam with a log-linear learning rate and warm-up."""
 
     steps: int = option(20000, "training steps", flag=True)
-    batch_rays: int = option(4096, "rays per step")
+    batch_rays: int = option(4096, "rays per step", flag=True)
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")

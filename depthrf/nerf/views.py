@@ -49,14 +49,3 @@ def render_view(
 def _render_with_model(model: RadianceField, rays: RayBatch) -> RenderedRays:
     output = model(rays)
     return RenderedRays(*(v.cpu().numpy() for v in (output.rgb, output.depth_median, output.accumulation)))
-
-
-def colorise_depth(depth: NDArray[np.float32], bounds: Bounds) -> NDArray[np.uint8]:
-    """z-depth (H, W) as colours (H, W, 3): near is bright, in inverse depth, the same for all frames of a scene."""
-    import cv2
-
-    # The margin that depth_bounds leaves on both sides holds hardly any surface.
-    nearest, farthest = 2.0 * bounds.near, 0.5 * bounds.far
-    inverse = (1.0 / np.clip(depth, nearest, farthest) - 1.0 / farthest) / (1.0 / nearest - 1.0 / farthest)
-    mapped = cv2.applyColorMap((255.0 * inverse).round().astype(np.uint8), cv2.COLORMAP_TURBO)
-    return np.ascontiguousarray(mapped[..., ::-1])

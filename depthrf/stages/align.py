@@ -107,8 +107,8 @@ def _align_all(
 def _write(workspace: Workspace, view: View, alignment: PhotoAlignment, keypoints: SparseDepths) -> None:
     import numpy as np
 
-    from depthrf.io.alignment_pictures import draw_alignment
     from depthrf.io.depth_maps import read_map, write_map
+    from depthrf.io.depth_pictures import draw_alignment
     from depthrf.io.images import write_jpeg
 
     prediction = read_map(workspace.mono_depth / f"{view.stem}.npy")

@@ -48,7 +48,7 @@ class Options:
     )
     mono_kind: str = option(
         "unknown",
-        "what the maps of mono_depth hold; metric is in metres, in millimetres when PNG",
+        "what these maps hold; metric is in metres, in millimetres when PNG",
         choices=("depth", "inverse-depth", "metric", "unknown"),
     )
     precision: str = option(

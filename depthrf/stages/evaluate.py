@@ -23,9 +23,9 @@ REQUIRES = ("sfm", "train")
 
 @dataclass(frozen=True)
 class Options:
-    photos: Path | None = option(None, "folder of further photos of the scene to register and score")
-    leave_one_out: bool = option(False, "score every photo with a field trained on the others, for 3 to 9 photos")
-    steps: int | None = option(None, "training steps of each leave-one-out field; default a quarter of the field's own")
+    photos: Path | None = option(None, "further photos of the scene: registered to the model, then scored")
+    leave_one_out: bool = option(False, "of 3 to 9 photos, score each with a short training run without it")
+    steps: int | None = option(None, "steps of each leave-one-out run; left out: a quarter of the field's")
     lpips: str = option("alex", "features of LPIPS, used when their weights are there", choices=("alex", "vgg", "none"))
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 

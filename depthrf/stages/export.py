@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
-from depthrf.workspace import Workspace, read_json
+from depthrf.stages.sensor import metres_per_unit
+from depthrf.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,9 @@ _POINTS_PER_PHOTO = 200_000
 class Options:
     what: str = option("pointcloud", "what to write", choices=("pointcloud",))
     units: str = option(
-        "scene", "scene (as in transforms.json), or metres where they are known", choices=("scene", "metres")
+        "scene",
+        "unit of length: the scene's, as in transforms.json, or metres where they are known",
+        choices=("scene", "metres"),
     )
     max_sigma: float = option(0.05, "depth less sure than this share of itself is left out")
     spacing: float = option(0.0, "distance between points, in these units; 0: by the photos' resolution")
@@ -67,7 +70,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.io.colmap import load_scene
     from depthrf.io.point_cloud import write_clean_cloud
 
-    unit = _metres_per_unit(workspace) if options.units == "metres" else 1.0
+    unit = _known_scale(workspace) if options.units == "metres" else 1.0
     points, colors, footprints = [], [], []
     for view in console.track(load_scene(workspace.undistorted_sparse).views, "reading depth"):
         xyz, rgb, depth = _view_points(workspace, view, options.max_sigma)
@@ -88,13 +91,11 @@ def run(workspace: Workspace, options: Options) -> Summary:
     return Summary(str(path), number, spacing, options.units)
 
 
-def _metres_per_unit(workspace: Workspace) -> float:
-    from depthrf.stages.merge import report_path
-
-    metres_per_unit = read_json(report_path(workspace)).get("metres_per_unit")
-    if metres_per_unit is None:
+def _known_scale(workspace: Workspace) -> float:
+    unit = metres_per_unit(workspace)
+    if unit is None:
         raise UsageError("The scale of the scene is not known: only sensor depth tells it. Export with --units scene.")
-    return float(metres_per_unit)
+    return unit
 
 
 def _view_points(

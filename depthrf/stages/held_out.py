@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from depthrf.geometry.camera import SparseDepths, View
 
-HOLDOUT_HELP = "photos to hold out: every:8, names separated by commas, or a .txt file with one name a line"
+HOLDOUT_FORMS = "every:8, names separated by commas, or a .txt file with one name a line"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def chosen_names(holdout: str, names: list[str]) -> set[str]:
     unknown = sorted(wanted - found - {Path(name).stem for name in found})
     if unknown or not found:
         what = f"no such photo: {', '.join(unknown)}" if unknown else "it names no photo"
-        raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_HELP.removeprefix('photos to hold out: ')}.")
+        raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_FORMS}.")
     return found
 
 
@@ -85,7 +85,7 @@ def find(workspace: Workspace, photos: Path | None) -> HeldOut:
 
 def _test_views(workspace: Workspace) -> HeldOut:
     from depthrf.io.transforms_json import load_views
-    from depthrf.stages.merge import load_sensor_depth
+    from depthrf.stages.sensor import load_sensor_depth
 
     _, views = load_views(workspace.transforms)
     if not views:
@@ -104,7 +104,7 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     from depthrf.io.masks import undistort_masks
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
-    from depthrf.stages.merge import load_sensor_depth
+    from depthrf.stages.sensor import load_sensor_depth
 
     taken = workspace.evaluation_dir / "masks"
     collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)

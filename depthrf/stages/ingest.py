@@ -16,7 +16,7 @@ from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.stages import ingest_capture
-from depthrf.stages.held_out import HOLDOUT_HELP, chosen_names
+from depthrf.stages.held_out import HOLDOUT_FORMS, chosen_names
 from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
 
 if TYPE_CHECKING:
@@ -28,17 +28,19 @@ REQUIRES: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Options:
-    photos: Path | None = option(None, "folder of photos, or a video; the workspace's own when left out")
+    photos: Path | None = option(None, "folder of photos, or a video; left out: the workspace's own")
     sensor_depth: Path | None = option(
-        None, "folder of depth maps named like the photos: 16-bit PNG, npy or EXR (metres)"
+        None, "folder of sensor depth maps named like the photos: 16-bit PNG (millimetres), npy or EXR (metres)"
     )
-    depth_unit: float = option(0.001, "metres per count of PNG depth maps; 0.001 is millimetres")
+    depth_unit: float = option(0.001, "metres per count of PNG depth maps")
     depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
-    export_poses: bool = option(True, "use the poses of a phone app's export or another program's folder")
+    export_poses: bool = option(True, "use poses that lie in the photo folder, as in phone apps' exports")
     max_photos: int = option(60, "of an export with more photos, this many at equal steps are used")
-    masks: Path | None = option(None, "folder of masks, black = ignore: <photo>.png; else `masks` in or beside photos")
+    masks: Path | None = option(
+        None, "folder of masks <photo>.png, black = ignore; left out: `masks` in or beside the photo folder"
+    )
     frames: int = option(40, "of a video, this many frames at most")
-    holdout: str | None = option(None, HOLDOUT_HELP)
+    holdout: str | None = option(None, f"photos that only `evaluate` sees: {HOLDOUT_FORMS}")
 
 
 @dataclass(frozen=True)

@@ -64,17 +64,21 @@ def open_capture(workspace: Workspace, folder: Path, max_photos: int) -> Capture
 def _with_frames(workspace: Workspace, capture: Capture) -> Capture:
     """The export with the frames of its video as pictures."""
     from depthrf.io.captures.capture import shot_name
-    from depthrf.io.captures.video_frames import extract_frames
+    from depthrf.io.images import write_jpeg
+    from depthrf.io.video import read_frames
 
     frames = [s for s in capture.shots if s.frame is not None]
     if not frames:
         return capture
     folder = fresh_dir(workspace.root / _FRAMES)
     targets = [folder / shot_name(s, capture.root) for s in frames]
-    with console.progress() as display:
-        task = display.add_task("reading the video", total=len(frames), info="")
-        numbers = [s.frame for s in frames if s.frame is not None]
-        count = extract_frames(frames[0].photo, numbers, targets, lambda: display.advance(task))
+    numbers = [s.frame for s in frames if s.frame is not None]
+    # Poses and lens are of the frames as recorded.
+    pictures = read_frames(frames[0].photo, numbers, turned=False)
+    count = 0
+    for rgb, target in zip(console.track(pictures, "reading the video", len(frames)), targets, strict=False):
+        write_jpeg(target, rgb)
+        count += 1
     if count < len(frames):
         console.warn(f"{frames[0].photo} ends before its last poses: {count} of {len(frames)} frames are used")
     shots = [replace(s, photo=t, frame=None) for s, t in zip(frames[:count], targets[:count], strict=True)]

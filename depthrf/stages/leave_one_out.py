@@ -113,7 +113,7 @@ def _fold(
     """Trains without ``view`` and scores it; its own sensor depth or keypoints are the reference only."""
     from depthrf.device import resolve
     from depthrf.io.trained_field import load_field
-    from depthrf.stages.merge import load_sensor_depth
+    from depthrf.stages.sensor import load_sensor_depth
 
     fold = _fold_workspace(workspace, folder, view)
     for stage in _STAGES:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console
-from depthrf.errors import DepthrfError
 from depthrf.options import option
+from depthrf.stages.sensor import MAX_DEPTH_M, open_sensor_maps
 from depthrf.stages.stereo_depth import load_stereo_prior
 from depthrf.workspace import Workspace, fresh_dir, read_json, write_json
 
@@ -21,20 +21,16 @@ if TYPE_CHECKING:
 
     from depthrf.depth.merging import SensorScale
     from depthrf.geometry.camera import DepthPrior, SparseScene, View
-    from depthrf.geometry.lens import Lens
-    from depthrf.io.depth_maps import SensorMap
 
 REQUIRES = ("sfm", "align")
 
 # Given poses are taken as metric when the keypoints say so to this accuracy; else the sensor's scale is used.
 _METRIC_TOLERANCE = 0.15
-_NEAR_M = 0.1
-_MEDIUM_DOUBT = 2.0  # times the standard deviation where the sensor itself is only half sure
 
 
 @dataclass(frozen=True)
 class Options:
-    max_sensor_depth: float = option(10.0, "sensor depth beyond this is dropped, metres")
+    max_sensor_depth: float = option(MAX_DEPTH_M, "sensor depth beyond this is dropped, metres")
     max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped")
     seed: int = option(0, "seed of the robust fits")
 
@@ -90,20 +86,17 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.io.masks import read_used
 
     scene = load_scene(workspace.undistorted_sparse)
-    lenses = _read_lenses(workspace)
+    maps = open_sensor_maps(workspace)
     fresh_dir(workspace.prior_depth)
     sensors = {
-        view.stem: metres
-        for view in scene.views
-        if (metres := _sensor_metres(workspace, view, lenses, options.max_sensor_depth)) is not None
+        view.stem: metres for view in scene.views if (metres := maps.metres(view, options.max_sensor_depth)) is not None
     }
     scale = _settle_scale(workspace, scene, sensors, options)
     report: dict[str, Any] = {}
     generator = np.random.default_rng(options.seed)
     for view in console.track(scene.views, "merging depth"):
-        doubt = _sensor_doubt(workspace, view, lenses)
         used = None if view.stem in scale.contradicting else sensors.get(view.stem)
-        sensor = _sensor_prior(used, doubt, view, scale.metres_per_unit)
+        sensor = _sensor_prior(used, maps.doubt(view), view, scale.metres_per_unit)
         mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
         stereo = load_stereo_prior(workspace, view.stem, view.camera)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
@@ -134,31 +127,6 @@ def run(workspace: Workspace, options: Options) -> Summary:
     )
 
 
-def load_sensor_depth(workspace: Workspace, view: View, max_depth: float = 10.0) -> NDArray[np.float32] | None:
-    """Sensor depth of any view, train or test, on its undistorted pixel grid.
-
-    Args:
-        workspace: Where ``merge`` has run: its report gives the scale.
-        view: The undistorted view.
-        max_depth: Farther values are dropped, metres.
-
-    Returns:
-        (H, W) scene units, 0 = missing; None where the photo has no sensor depth or the scale is not known.
-
-    Raises:
-        DepthrfError: The file is damaged or of the wrong type.
-    """
-    import numpy as np
-
-    if not report_path(workspace).is_file():
-        return None
-    metres_per_unit = read_json(report_path(workspace)).get("metres_per_unit")
-    metres = _sensor_metres(workspace, view, _read_lenses(workspace), max_depth)
-    if metres is None or metres_per_unit is None:
-        return None
-    return metres / np.float32(metres_per_unit)
-
-
 @dataclass(frozen=True)
 class _Scale:
     """contradicting: stems of photos whose sensor depth is of another scale than the others' and is not used."""
@@ -167,76 +135,6 @@ class _Scale:
     method: str
     estimate: SensorScale | None = None
     contradicting: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Lenses:
-    """Lenses as the photos were taken with, by photo name; ``shared`` when there is only one."""
-
-    by_name: dict[str, Lens]
-    shared: Lens | None
-
-
-def _read_lenses(workspace: Workspace) -> _Lenses:
-    from depthrf.io.colmap import is_model, read_model
-
-    folder = workspace.sfm / "sparse" / "0"
-    if not is_model(folder):
-        return _Lenses({}, None)
-    model = read_model(folder)
-    shared = next(iter(model.cameras.values())) if len(model.cameras) == 1 else None
-    return _Lenses({image.name: model.cameras[image.camera_id] for image in model.images.values()}, shared)
-
-
-def _sensor_metres(workspace: Workspace, view: View, lenses: _Lenses, max_depth: float) -> NDArray[np.float32] | None:
-    """Cleaned sensor depth of ``view`` in metres on its undistorted grid, or None where it has none."""
-    from depthrf.depth.merging import clean_sensor_depth, to_undistorted
-    from depthrf.io.depth_maps import read_sensor
-
-    sensor = read_sensor(workspace, view.stem)
-    if sensor is None:
-        return None
-    lens = _sensor_lens(workspace, view, lenses, sensor)
-    focal_px = lens.focal * sensor.metres.shape[1] / lens.width
-    return to_undistorted(clean_sensor_depth(sensor.metres, focal_px, near=_NEAR_M, far=max_depth), view.camera, lens)
-
-
-def _sensor_doubt(workspace: Workspace, view: View, lenses: _Lenses) -> NDArray[np.float32] | None:
-    """Factor on the sensor's standard deviation, on the undistorted grid; None where the sensor is sure everywhere."""
-    import numpy as np
-
-    from depthrf.depth.merging import to_undistorted
-    from depthrf.io.depth_maps import read_sensor
-    from depthrf.io.sensor_depth import MEDIUM
-
-    sensor = read_sensor(workspace, view.stem)
-    if sensor is None or sensor.confidence is None:
-        return None
-    doubt = np.where(sensor.confidence == MEDIUM, np.float32(_MEDIUM_DOUBT), np.float32(1.0))
-    return np.maximum(to_undistorted(doubt, view.camera, _sensor_lens(workspace, view, lenses, sensor)), 1.0)
-
-
-def _sensor_lens(workspace: Workspace, view: View, lenses: _Lenses, sensor: SensorMap) -> Lens:
-    """The lens whose field of view the sensor's map covers: the depth camera's own, or the photo's."""
-    from depthrf.geometry.lens import Lens
-
-    camera = sensor.camera or view.camera
-    pinhole = Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))
-    if sensor.camera is not None:
-        return pinhole
-    lens = lenses.by_name.get(view.name, lenses.shared) or pinhole
-    _check_shape(workspace.sensor_depth / f"{view.stem}.png", sensor.metres.shape, lens)
-    return lens
-
-
-def _check_shape(path: Path, shape: tuple[int, ...], lens: Lens) -> None:
-    height, width = shape
-    # Half a pixel of rounding on either side is the most that an honest resize leaves.
-    if abs(width * lens.height - height * lens.width) > max(lens.width, lens.height):
-        raise DepthrfError(
-            f"The depth map {path} is {width}x{height}, its photo {lens.width}x{lens.height}: another shape. "
-            "Expected depth that covers the same view as the photo, at any resolution."
-        )
 
 
 def _settle_scale(

@@ -40,9 +40,9 @@ class Preview:
 
         from depthrf.io.images import write_png
         from depthrf.nerf.normalise import normalise_view
-        from depthrf.nerf.views import colorise_depth, render_view
+        from depthrf.nerf.views import render_view
 
         view = normalise_view(self.view, field.normalised_from_scene)
         rendered = render_view(field.model, view, field.bounds, compiled=False)
-        depth = colorise_depth(rendered.depth, field.bounds)
+        depth = field.depth_colours.paint(rendered.depth)
         write_png(self.folder / f"step_{step:05d}.png", np.concatenate([self.photo, rendered.rgb, depth], axis=1))

@@ -25,11 +25,11 @@ REQUIRES = ("sfm", "train")
 
 @dataclass(frozen=True)
 class Options:
-    path: str = option("tour", "camera path", choices=("tour", "orbit"))
+    path: str = option("tour", "camera path of the video", choices=("tour", "orbit"))
     seconds: float = option(6.0, "length of the video")
     fps: int = option(24, "frames per second")
     max_side: int = option(960, "longer side of the video in pixels")
-    depth_video: bool = option(False, "also render depth.mp4")
+    depth_video: bool = option(False, "also render a video of the depth, depth.mp4")
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 
 
@@ -134,14 +134,14 @@ def _frames_dir(workspace: Workspace, options: Options, views: list[View]) -> Pa
 def _render_frames(field: TrainedField, views: list[View], frames: Path) -> None:
     from depthrf.io.images import write_png
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.views import colorise_depth, render_view
+    from depthrf.nerf.views import render_view
 
     for view in console.track(views, "render"):
         done = frames / f"rgb_{view.name}.png"
         if done.exists():
             continue
         rendered = render_view(field.model, normalise_view(view, field.normalised_from_scene), field.bounds)
-        write_png(frames / f"depth_{view.name}.png", colorise_depth(rendered.depth, field.bounds))
+        write_png(frames / f"depth_{view.name}.png", field.depth_colours.paint(rendered.depth))
         write_png(done, rendered.rgb)
 
 

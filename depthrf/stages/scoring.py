@@ -59,11 +59,11 @@ def score_view(
     from depthrf.geometry.camera import DepthPrior
     from depthrf.io.images import read_rgb, write_png
     from depthrf.io.masks import read_used
+    from depthrf.io.overlays import paint_error, titled_row
     from depthrf.nerf.metrics import color_scores, depth_scores
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.panels import colorise_error, labelled_row
     from depthrf.nerf.rays import resize_prior
-    from depthrf.nerf.views import colorise_depth, render_view
+    from depthrf.nerf.views import render_view
 
     camera = view.camera.fitted(field.max_side)
     scale = field.normalised_from_scene.scale
@@ -73,17 +73,15 @@ def score_view(
     used = read_used(masks, view.name, camera)
     row: Row = {"name": view.name, **asdict(color_scores(rendered.rgb, photo, used))}
     row["lpips"] = lpips.distance(rendered.rgb, photo) if lpips is not None else None
-    panels = [("photo", photo), ("rendered", rendered.rgb), ("error", colorise_error(rendered.rgb, photo))]
-    panels.append(("depth", colorise_depth(rendered.depth, field.bounds)))
+    panels = [("photo", photo), ("rendered", rendered.rgb), ("error", paint_error(rendered.rgb, photo))]
+    panels.append(("depth", field.depth_colours.paint(rendered.depth)))
     if reference is not None:
         reference = resize_prior(DepthPrior(reference, reference), camera).depth * used
         scores = depth_scores(rendered.depth / scale, reference)
         row |= asdict(scores) if scores else {}
         if scores and scores.depth_coverage > _DENSE:
-            colors = colorise_depth(reference * scale, field.bounds)
-            colors[reference == 0] = 0
-            panels.append(("reference depth", colors))
-    write_png(picture, labelled_row(panels))
+            panels.append(("reference depth", field.depth_colours.paint(reference * scale)))
+    write_png(picture, titled_row(panels))
     return row
 
 

@@ -28,12 +28,14 @@ REQUIRES = ("ingest",)
 @dataclass(frozen=True)
 class Options:
     poses: Path | None = option(
-        None, "known poses: a transforms.json, a COLMAP model, a phone app's export; SfM then triangulates"
+        None, "known poses: a transforms.json, a COLMAP model, or an export with poses; SfM then triangulates"
     )
     max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found")
     min_share: float = option(0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)")
-    focal_px: float | None = option(None, "focal length of all photos, pixels; also replaces that of given poses")
-    fov: float | None = option(None, "horizontal field of view of all (upright) photos, degrees; instead of focal_px")
+    focal_px: float | None = option(
+        None, "focal length of all photos in pixels, kept as given; also replaces that of given poses"
+    )
+    fov: float | None = option(None, "horizontal field of view of all upright photos in degrees, kept as given")
     focal: str = option(
         "auto",
         "auto keeps a given focal length, and EXIF's where that fits as well; fixed keeps EXIF's too; free keeps none",
@@ -42,10 +44,10 @@ class Options:
     refine_intrinsics: bool = option(False, "with given poses: adjust focal length and distortion to the photos")
     refine_poses: str = option(
         "auto",
-        "adjust given poses to the photos, where that fits better; auto: those that a device tracked, of exports",
+        "adjust given poses to the photos, where that fits better; auto: only those of an export, tracked by a device",
         choices=("auto", "yes", "no"),
     )
-    seed: int = option(0, "random seed; the same seed gives the same model on the same machine")
+    seed: int = option(0, "random seed; the same seed gives the same result on the same machine")
     threads: int = option(0, "CPU threads; 0 uses all", identity=False)
 
 

@@ -31,7 +31,7 @@ _LEAST_RAYS = 32
 @dataclass(frozen=True)
 class Options:
     max_side: int = option(800, "longer side in pixels at which photos are trained on")
-    budget: str | None = option(None, "time for training, e.g. 90s, 10m or 1h; sets the number of steps to fit")
+    budget: str | None = option(None, "time for training instead of a number of steps: 90s, 10m, 1h")
     seed: int = option(0, "seed of initialisation and sampling")
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
     checkpoint_steps: int = option(

@@ -110,3 +110,4 @@ def test_phone_videos_are_turned_upright(clip: Path, tmp_path: Path, encoder: li
     straight = next(read_frames(clip, [2 * COUNT - 1]))
     assert last.shape == (240, 320, 3)
     assert np.abs(last.astype(int) - straight).mean() < 8
+    assert next(read_frames(path, [0], turned=False)).shape == (320, 240, 3)

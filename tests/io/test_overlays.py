@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from depthrf.io.overlays import UNKNOWN, ColourScale, Panel, dots, grid, paint_labels
+from depthrf.io.overlays import UNKNOWN, ColourScale, Panel, dots, grid, paint_error, paint_labels, titled_row
 
 
 def test_depth_colours_run_in_inverse_depth():
@@ -43,3 +43,21 @@ def test_grid_holds_every_panel():
     assert sheet.shape[1] == 2 * 98 + 8
     for colour in (red, green):
         assert (sheet == colour).all(-1).sum() > 3 * 30 * 80
+
+
+def test_errors_grow_from_black_to_the_brightest_colour() -> None:
+    photo = np.full((1, 3, 3), 100, dtype=np.uint8)
+    rendered = photo + np.array([0, 32, 64], dtype=np.uint8)[None, :, None]
+    none, half, full = paint_error(rendered, photo)[0].astype(int).sum(-1)
+    assert none < 10 < half < full
+    np.testing.assert_array_equal(paint_error(photo + 155, photo)[0, 0], paint_error(rendered, photo)[0, 2])
+
+
+def test_titled_row_keeps_pictures_as_they_are() -> None:
+    pictures = [("one", np.full((20, 30, 3), 7, np.uint8)), ("two", np.full((20, 50, 3), 9, np.uint8))]
+    row = titled_row(pictures)
+    assert row.shape[1] == 80
+    assert (row[-20:, :30] == 7).all()
+    assert (row[-20:, 30:] == 9).all()
+    assert (row[:-20, :30] < 128).any()
+    assert (row[:-20, 30:] < 128).any()

@@ -31,7 +31,6 @@ def test_name_then_source_then_stem() -> None:
         "r_0.5.png": "train/r_0.5",
     }
     assert joined.missing == ["lost.jpg"]
-    assert joined.unused == ["unused.jpg"]
 
 
 def test_split() -> None:

@@ -13,6 +13,7 @@ from depthrf.io.images import read_rgb, write_png
 from depthrf.io.sensor_depth import HIGH, MEDIUM
 from depthrf.io.transforms_json import intrinsics
 from depthrf.stages import align, merge
+from depthrf.stages.sensor import load_sensor_depth
 from depthrf.workspace import Workspace, read_json, write_json
 from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, make_workspace, views
 
@@ -63,7 +64,7 @@ def test_sensor_sets_the_scale_of_a_model_without_one(tmp_path):
         prior, _ = read_prior(workspace.prior_depth / f"{view.stem}.npz")
         has = prior.depth > 0
         assert np.median(np.abs(prior.depth / 4 - depth_map(view))[has]) < 0.03
-        reference = merge.load_sensor_depth(workspace, view)
+        reference = load_sensor_depth(workspace, view)
         assert reference is not None
         np.testing.assert_allclose(reference[has], prior.depth[has], rtol=1e-5)
 
