@@ -72,15 +72,24 @@ def draw_alignment(
 
 def draw_prior(photo: Path, prior: DepthPrior, source: NDArray[np.uint8]) -> Picture:
     """The photo, its merged depth, sigma as a share of depth, and each pixel's :class:`Source`."""
-    depth, labels = _thinned(prior.depth), _thinned(source)
+    names = {Source(s).name.lower(): c for s, c in _COLOURS.items()}
+    panels = [*_depth_panels(photo, prior), Panel("source", paint_labels(_thinned(source), _COLOURS), names=names)]
+    return grid(panels, panel_width=_WIDTH, heading=photo.name)
+
+
+def draw_stereo(photo: Path, stereo: DepthPrior) -> Picture:
+    """The photo, its depth by stereo (H, W), 0 = a hole, and sigma as a share of depth."""
+    return grid(_depth_panels(photo, stereo), panel_width=_WIDTH, heading=photo.name)
+
+
+def _depth_panels(photo: Path, prior: DepthPrior) -> list[Panel]:
+    depth = _thinned(prior.depth)
     scale = ColourScale.of_depth(depth)
-    panels = [
+    return [
         Panel("photo", read_rgb(photo)),
         Panel(f"depth, {np.mean(prior.depth > 0):.0%} of the pixels", scale.paint(depth), scale, "units"),
         _sigma_panel(DepthPrior(depth, _thinned(prior.sigma)), full=10.0),
-        Panel("source", paint_labels(labels, _COLOURS), names={Source(s).name.lower(): c for s, c in _COLOURS.items()}),
     ]
-    return grid(panels, panel_width=_WIDTH, heading=photo.name)
 
 
 def _thinned(values: NDArray[Any]) -> NDArray[Any]:

@@ -192,12 +192,16 @@ def _write_all(workspace: Workspace, scene: SparseScene, fused: list[DepthMap]) 
     import torch
 
     from depthrf.depth.fusion import calibration
+    from depthrf.io.depth_pictures import draw_stereo
+    from depthrf.io.images import write_jpeg
 
     known = [_at_keypoints(scene, m) for m in fused]
     depth, sigma, reference = (torch.cat([k[i] for k in known]) for i in range(3))
     factor = calibration(depth - reference, sigma)
+    overlays = fresh_dir(workspace.stereo_depth / "overlays")
     for view, m in zip(scene.views, fused, strict=True):
-        _write(workspace.stereo_depth / f"{view.stem}.npz", m.depth, m.sigma * factor)
+        prior = _write(workspace.stereo_depth / f"{view.stem}.npz", m.depth, m.sigma * factor)
+        write_jpeg(overlays / f"{view.stem}.jpg", draw_stereo(workspace.undistorted_images / view.name, prior))
     coverage = {v.stem: float((m.depth > 0).float().mean()) for v, m in zip(scene.views, fused, strict=True)}
     ratio = float((depth / reference).median()) if len(depth) else None
     write_json(
@@ -232,7 +236,7 @@ def _at_keypoints(scene: SparseScene, m: DepthMap) -> tuple[torch.Tensor, torch.
     return depth[both], torch.hypot(sigma, noise)[both], reference[both]
 
 
-def _write(path: Path, depth: torch.Tensor, sigma: torch.Tensor) -> None:
+def _write(path: Path, depth: torch.Tensor, sigma: torch.Tensor) -> DepthPrior:
     import numpy as np
 
     from depthrf.depth.merging import Source
@@ -242,3 +246,4 @@ def _write(path: Path, depth: torch.Tensor, sigma: torch.Tensor) -> None:
     prior = DepthPrior(depth.cpu().numpy(), sigma.cpu().numpy())
     source = np.where(prior.depth > 0, Source.STEREO, Source.NONE).astype(np.uint8)
     write_prior(path, prior, source)
+    return prior

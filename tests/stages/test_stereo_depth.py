@@ -39,6 +39,8 @@ def test_stereo_fills_the_prior(workspace: Workspace) -> None:
     assert report["num_keypoints"] > 50
     assert report["median_ratio"] == pytest.approx(1.0, abs=0.02)
     assert report["sigma_factor"] >= 1.0
+    pictures = {file.stem for file in (workspace.stereo_depth / "overlays").iterdir()}
+    assert pictures == {view.stem for view in views()}
     write_json(workspace.record("sfm"), {"options": {"poses": None}})
     align.run(workspace, align.Options())
     merged = merge.run(workspace, merge.Options())
