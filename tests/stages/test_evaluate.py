@@ -164,7 +164,7 @@ def test_leave_one_out_scores_every_photo(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_ways_to_choose(holdout: str, chosen: list[str], tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("d.jpg\n\n")
-    names = ["b.jpg", "a.jpg", "d.jpg", "c.jpg", "e.jpg"]
+    names = [f"{letter}.jpg" for letter in "abcde"]
     assert sorted(held_out.chosen_names(holdout.format(tmp=tmp_path), names)) == chosen
 
 

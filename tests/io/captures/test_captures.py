@@ -105,7 +105,7 @@ def test_an_export_is_thinned_at_equal_steps(sources: list[Source], tmp_path: Pa
     capture = find_capture(tmp_path)
     assert capture is not None
     kept = thinned(capture, 4).shots
-    assert "of its 19 photos 4 are used" in thinned(capture, 4).remarks[-1]
+    assert "of its 19 training photos 4 are used" in thinned(capture, 4).remarks[-1]
     assert thinned(capture, 19) is capture
     train = [s for s in capture.shots if not s.test]
     assert [s.test for s in kept] == [False] * 4 + [True]
