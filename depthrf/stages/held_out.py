@@ -108,13 +108,15 @@ def _test_views(workspace: Workspace) -> HeldOut:
 def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     """Photos placed in the finished model; reference depth is the sensor's, else their keypoints on its points."""
     from depthrf.io.masks import undistort_masks
+    from depthrf.io.transforms_json import load_views
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
     from depthrf.stages.merge import load_sensor_depth
 
     taken = workspace.evaluation_dir / "masks"
     collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
-    trained = {fingerprint(p) for p in workspace.images.iterdir()}
+    scored = {view.name for view in load_views(workspace.transforms)[1]}  # test photos with given poses
+    trained = {fingerprint(p) for p in workspace.images.iterdir() if p.name not in scored}
     paths = [p for p in collected if fingerprint(p) not in trained]
     if known := len(collected) - len(paths):
         console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")
