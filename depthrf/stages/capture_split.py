@@ -55,8 +55,8 @@ def tell_split(whole: Capture, chosen: Capture, holdout: str | None) -> None:
     own = sum(shot.test for shot in whole.shots)
     if own and holdout:
         console.warn(
-            f"{whole.kind}: --holdout {holdout} is used; the {own} test photos that it names itself are not held out "
-            "for that. Leave --holdout out to test on those."
+            f"{whole.kind}: --holdout {holdout} is used, not the split that it brings; its own {own} test photos count "
+            "like the others. Leave --holdout out to use its own split."
         )
     if not any(shot.test for shot in chosen.shots):
         return

@@ -100,7 +100,9 @@ def test_holdout_replaces_the_split_of_the_export_and_says_so(
     given = read_transforms(workspace.given_poses)
     assert {Path(name).stem for name in given.test} == {"r_2", "r_5"}
     said = " ".join(capsys.readouterr().err.split())
-    assert "--holdout train/r_2,train/r_5.png is used; the 1 test photos that it names itself are not" in said
+    assert (
+        "--holdout train/r_2,train/r_5.png is used, not the split that it brings; its own 1 test photos count" in said
+    )
 
 
 def test_test_photos_without_their_poses_are_set_aside(sources: list[Source], tmp_path: Path) -> None:
@@ -123,6 +125,11 @@ def test_splits_that_leave_too_little(sources: list[Source], tmp_path: Path) -> 
         run(tmp_path / "scene", holdout="every:2")
     with pytest.raises(UsageError, match="no such photo: IMG_9999"):
         run(tmp_path / "scene", holdout="IMG_9999")
+
+
+def test_the_usual_size_of_llff() -> None:
+    camera = Camera(4032, 3024, 3260.0, 3260.0, 2016.0, 1512.0).fitted(504)
+    assert (camera.width, camera.height, camera.fx) == (504, 378, pytest.approx(3260.0 / 8))
 
 
 # Nothing is learned from them
