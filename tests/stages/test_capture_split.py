@@ -101,7 +101,7 @@ def test_holdout_replaces_the_split_of_the_export_and_says_so(
     assert {Path(name).stem for name in given.test} == {"r_2", "r_5"}
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "--holdout train/r_2,train/r_5.png is used, not the split that it brings; its own 1 test photos count" in said
+        "--holdout train/r_2,train/r_5.png is used, not the split that it brings; its own 1 test photos" in said
     )
 
 
