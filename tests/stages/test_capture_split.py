@@ -100,9 +100,7 @@ def test_holdout_replaces_the_split_of_the_export_and_says_so(
     given = read_transforms(workspace.given_poses)
     assert {Path(name).stem for name in given.test} == {"r_2", "r_5"}
     said = " ".join(capsys.readouterr().err.split())
-    assert (
-        "--holdout train/r_2,train/r_5.png is used, not the split that it brings; its own 1 test photos" in said
-    )
+    assert "--holdout train/r_2,train/r_5.png is used, not the split that it brings; its own 1 test photos" in said
 
 
 def test_test_photos_without_their_poses_are_set_aside(sources: list[Source], tmp_path: Path) -> None:
