@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
+_SSIM_WINDOW = 11  # pixels: Wang et al. 2004, a Gaussian of sigma 1.5
+
 
 @dataclass(frozen=True)
 class ColorScores:
@@ -34,7 +36,8 @@ class DepthScores:
 def color_scores(rendered: Image, photo: Image, used: NDArray[np.bool_] | None = None) -> ColorScores:
     """Scores of two uint8 images (H, W, 3) over the pixels ``used`` (H, W), all when None.
 
-    SSIM's windows that only touch a left-out pixel see the photo on both sides there.
+    SSIM counts the windows without a left-out pixel; where every window has one, such pixels are the photo's on both
+    sides.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -45,8 +48,16 @@ def color_scores(rendered: Image, photo: Image, used: NDArray[np.bool_] | None =
     tensors = [torch.from_numpy(a).permute(2, 0, 1)[None].float() for a in (pasted, y)]
     _, ssim = structural_similarity_index_measure(tensors[0], tensors[1], data_range=1.0, return_full_image=True)
     x, y = x[counted], y[counted]
-    ssim_used = float(ssim[0].mean(0).numpy()[counted].mean())
+    clear = counted & _windows_within(counted)
+    ssim_used = float(ssim[0].mean(0).numpy()[clear if clear.any() else counted].mean())
     return ColorScores(psnr(x, y), psnr(np.clip(gain * x, 0.0, 1.0), y), ssim_used)
+
+
+def _windows_within(used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W): the pixels whose SSIM window holds only ``used`` pixels of the image."""
+    left_out = torch.from_numpy(~used)[None].float()
+    touched = torch.nn.functional.max_pool2d(left_out, _SSIM_WINDOW, stride=1, padding=_SSIM_WINDOW // 2)
+    return np.asarray(touched[0].numpy() == 0, dtype=bool)
 
 
 def psnr(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -117,7 +117,7 @@ def _notes(rows: list[Row], summary: Summary, found: HeldOut, options: Options) 
     from depthrf.io.perceptual import missing
 
     reference = f"; depth against {found.depth_reference}, scene units" if found.depth_reference else ""
-    notes = [f"{len(rows)} held-out views ({found.split}) at {summary.width}x{summary.height}{reference}"]
+    notes = [f"{len(rows)} held-out views ({found.split}) at {summary.width}x{summary.height}, as trained{reference}"]
     if found.not_registered:
         notes.append(f"{len(found.not_registered)} held-out photos could not be placed and are not scored")
     if summary.lpips_network is None and options.lpips != "none":

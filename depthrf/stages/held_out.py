@@ -1,12 +1,13 @@
 """Which views are scored, and how it is made sure that nothing has been learned from them.
 
 Held out are, in this order: the photos of a further folder; the photos that ``ingest`` set aside (``--holdout``); the
-views of ``test_filenames`` in given poses. Photos without a given pose are registered to the finished model, which they
-do not change.
+views of ``test_filenames`` in given poses, which ``--holdout`` chooses too where the photo folder brings poses. Photos
+without a given pose are registered to the finished model, which they do not change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +38,14 @@ class HeldOut:
     not_registered: list[dict[str, str]] = field(default_factory=list)
 
 
-def chosen_names(holdout: str, names: list[str]) -> set[str]:
-    """The photos that ``holdout`` means: never none, never all but too few to reconstruct.
+def chosen_names(holdout: str, names: Sequence[str]) -> set[str]:
+    """The photos that ``holdout`` means, at least one.
 
-    ``every:n`` takes the first, the (n + 1)-th and so on by name, as is the custom since LLFF.
+    ``every:n`` takes the first, the (n + 1)-th and so on, as is the custom since LLFF.
+
+    Args:
+        holdout: The text.
+        names: The photos' names or paths, in order.
 
     Raises:
         UsageError: The text means no split of these photos.
@@ -49,10 +54,11 @@ def chosen_names(holdout: str, names: list[str]) -> set[str]:
     if kind == "every":
         if not number.isdecimal() or int(number) < 2:
             raise UsageError(f"--holdout every:N takes a number of at least 2, for example every:8; found {holdout!r}")
-        return set(sorted(names)[:: int(number)])
+        return set(names[:: int(number)])
     wanted = _listed(holdout)
-    found = {name for name in names if name in wanted or Path(name).stem in wanted}
-    unknown = sorted(wanted - found - {Path(name).stem for name in found})
+    called = {name: {name, Path(name).name, Path(name).stem, str(Path(name).with_suffix(""))} for name in names}
+    found = {name for name in names if called[name] & wanted}
+    unknown = sorted(wanted.difference(*called.values()))
     if unknown or not found:
         what = f"no such photo: {', '.join(unknown)}" if unknown else "it names no photo"
         raise UsageError(f"--holdout {holdout}: {what}. Give {HOLDOUT_FORMS}.")
@@ -102,13 +108,15 @@ def _test_views(workspace: Workspace) -> HeldOut:
 def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     """Photos placed in the finished model; reference depth is the sensor's, else their keypoints on its points."""
     from depthrf.io.masks import undistort_masks
+    from depthrf.io.transforms_json import load_views
     from depthrf.sfm.registration import register_photos
     from depthrf.stages.ingest import collect
     from depthrf.stages.sensor import load_sensor_depth
 
     taken = workspace.evaluation_dir / "masks"
     collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
-    trained = {fingerprint(p) for p in workspace.images.iterdir()}
+    scored = {view.name for view in load_views(workspace.transforms)[1]}  # test photos with given poses
+    trained = {fingerprint(p) for p in workspace.images.iterdir() if p.name not in scored}
     paths = [p for p in collected if fingerprint(p) not in trained]
     if known := len(collected) - len(paths):
         console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf.console import note
-from depthrf.errors import DepthrfError, UsageError
+from depthrf.errors import DepthrfError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.stages import ingest_capture
+from depthrf.stages.capture_split import check_enough_left
 from depthrf.stages.held_out import HOLDOUT_FORMS, chosen_names
 from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
 
@@ -35,7 +36,7 @@ class Options:
     depth_unit: float = option(0.001, "metres per count of PNG depth maps")
     depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
     export_poses: bool = option(True, "use poses that lie in the photo folder, as in phone apps' exports")
-    max_photos: int = option(60, "of an export with more photos, this many at equal steps are used")
+    max_photos: int = option(60, "of an export, train on this many photos at most, at equal steps")
     masks: Path | None = option(
         None, "folder of masks <photo>.png, black = ignore; left out: `masks` in or beside the photo folder"
     )
@@ -47,6 +48,7 @@ class Options:
 class Summary:
     num_files: int  # of the folder, hidden files apart; of a video, its frames
     num_photos: int  # in images/
+    num_test: int  # of those, test photos with poses
     num_held_out: int  # in held_out/
     num_converted: int
     num_with_focal: int  # photos whose EXIF tells the focal length
@@ -59,7 +61,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Photo:
-    """One file of the folder in photos.json; ``name`` is its copy in images/, None when it is not there."""
+    """One file of the folder in photos.json; ``name`` is its copy in images/, None when it is not there.
+
+    Of held-out photos only those with a given pose are in images/; they are scored there and nothing else.
+    """
 
     source: str
     name: str | None
@@ -87,7 +92,7 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
     source = _source(workspace, options)
     files = [source]
     if source.is_dir():
-        capture = ingest_capture.find(source, options.max_photos)
+        capture = ingest_capture.find(source, options.max_photos, options.holdout)
         files = capture.files if capture else _photo_files(source)
         masks = [*find_masks(source, [p.name for p in files], options.masks).values()]
     else:  # the frames they are named like are known only later
@@ -112,22 +117,28 @@ def run(workspace: Workspace, options: Options) -> Summary:
         DepthrfError: Too few usable photos, or masks or depth maps that do not fit them.
     """
     source = _source(workspace, options)
-    capture = ingest_capture.open_capture(workspace, source, options.max_photos) if source.is_dir() else None
+    capture = (
+        ingest_capture.open_capture(workspace, source, options.max_photos, options.holdout) if source.is_dir() else None
+    )
+    remove(workspace.held_out)
     taken = _take_video(workspace, source, options) if source.is_file() else _take_folder(workspace, source, capture)
-    train, held_out = _hold_out(workspace, taken.photos, options.holdout)
+    held_out = _held_out(taken.photos, capture, options.holdout)
+    posed = capture if options.export_poses else None
+    used = taken.photos if posed else _set_aside(workspace, taken.photos, held_out)
     num_masks, masked = ingest_masks(source, taken.photos, options.masks, workspace.masks)
-    num_poses = ingest_capture.take_poses(workspace, train, capture if options.export_poses else None)
+    num_poses = ingest_capture.take_poses(workspace, used, posed)
     num_depth = ingest_capture.take_depth(
         workspace, taken.photos, capture, options.sensor_depth, options.depth_unit, options.depth_camera
     )
     ingest_capture.clear_frames(workspace)
-    write_json(workspace.photos, {"photos": _table(taken, {photo.name for photo in held_out})})
+    write_json(workspace.photos, {"photos": _table(taken, held_out, {photo.name for photo in used})})
     summary = Summary(
         num_files=taken.num_files,
-        num_photos=len(train),
-        num_held_out=len(held_out),
+        num_photos=len(used),
+        num_test=len(held_out) if posed else 0,
+        num_held_out=len(taken.photos) - len(used),
         num_converted=taken.num_converted,
-        num_with_focal=sum(p.info.focal_px is not None for p in train),
+        num_with_focal=sum(p.info.focal_px is not None for p in used),
         rejected=tuple(taken.rejected),
         num_sensor_depth=num_depth,
         num_poses=num_poses,
@@ -206,29 +217,29 @@ def _take_video(workspace: Workspace, clip: Path, options: Options) -> _Taken:
     return _Taken(photos, [], num_frames, len(photos))
 
 
-def _hold_out(
-    workspace: Workspace, photos: list[UsablePhoto], holdout: str | None
-) -> tuple[list[UsablePhoto], list[UsablePhoto]]:
-    """The photos to reconstruct from, and those that are held out, whose copies go to held_out/.
+def _held_out(photos: list[UsablePhoto], capture: Capture | None, holdout: str | None) -> set[str]:
+    """Names of the copies of the photos that do not train.
 
     Raises:
         UsageError: ``holdout`` names no split of these photos, or leaves too few to reconstruct.
     """
-    remove(workspace.held_out)
+    if capture is not None:
+        test = {shot.photo for shot in capture.shots if shot.test}
+        return {photo.name for photo in photos if photo.path in test}
     if not holdout:
-        return photos, []
-    sources = chosen_names(holdout, [p.path.name for p in photos])
-    held_out = [p for p in photos if p.path.name in sources]
-    train = [p for p in photos if p.path.name not in sources]
-    if len(train) < MIN_PHOTOS:
-        raise UsageError(
-            f"--holdout {holdout} leaves {len(train)} of {len(photos)} photos to train on; {MIN_PHOTOS} are needed. "
-            "Hold out fewer, or none, and score with: depthrf evaluate --leave-one-out"
-        )
-    fresh_dir(workspace.held_out)
-    for photo in held_out:
-        (workspace.images / photo.name).rename(workspace.held_out / photo.name)
-    return train, held_out
+        return set()
+    chosen = chosen_names(holdout, sorted(photo.path.name for photo in photos))
+    check_enough_left(holdout, len(photos) - len(chosen), len(photos))
+    return {photo.name for photo in photos if photo.path.name in chosen}
+
+
+def _set_aside(workspace: Workspace, photos: list[UsablePhoto], held_out: set[str]) -> list[UsablePhoto]:
+    """Moves the held-out photos, which have no given pose, to held_out/; returns the others."""
+    if held_out:
+        fresh_dir(workspace.held_out)
+    for name in held_out:
+        (workspace.images / name).rename(workspace.held_out / name)
+    return [photo for photo in photos if photo.name not in held_out]
 
 
 def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejected: list[Rejected]) -> str:
@@ -244,16 +255,16 @@ def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejecte
     )
 
 
-def _table(taken: _Taken, held_out: set[str]) -> list[Photo]:
+def _table(taken: _Taken, held_out: set[str], in_images: set[str]) -> list[Photo]:
     rows = [Photo(r.name, None, "rejected", r.reason) for r in taken.rejected]
     for photo in taken.photos:
         i = photo.info
-        if photo.name in held_out:
+        if photo.name not in in_images:
             rows.append(Photo(photo.path.name, None, "held_out", None, i.width, i.height))
             continue
         focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
         key = f"{i.width}x{i.height} {i.camera_name}{focal}".strip()
-        status = "used" if i.as_is else "converted"
+        status = "held_out" if photo.name in held_out else "used" if i.as_is else "converted"
         rows.append(Photo(photo.path.name, photo.name, status, None, i.width, i.height, i.focal_px, key))
     return sorted(rows, key=lambda row: row.source)
 
@@ -263,6 +274,7 @@ def _tell(summary: Summary, good: list[UsablePhoto]) -> None:
     parts = [
         f"{summary.num_photos} photos ({', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})",
         f"{summary.num_converted} converted" if summary.num_converted else "",
+        f"{summary.num_test} of them only to be scored" if summary.num_test else "",
         f"{summary.num_held_out} held out" if summary.num_held_out else "",
         f"{len(summary.rejected)} files not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",

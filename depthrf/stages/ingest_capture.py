@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
+from depthrf.stages.capture_split import split, tell_split
 from depthrf.workspace import Workspace, fresh_dir, write_json
 
 if TYPE_CHECKING:
@@ -27,28 +28,35 @@ _FRAMES = "video_frames"
 # Exports
 
 
-def find(folder: Path, max_photos: int) -> Capture | None:
-    """The export that a photo folder is, with at most ``max_photos`` training photos; None for a plain folder.
+def find(folder: Path, max_photos: int, holdout: str | None) -> Capture | None:
+    """The export that a photo folder is; None for a plain folder.
+
+    Args:
+        folder: The photo folder.
+        max_photos: Training photos at most, at equal steps, counted after the test photos are taken out.
+        holdout: Its test photos, instead of those that it names itself.
 
     Raises:
-        UsageError: A file of the export is not as its program writes it.
+        UsageError: A file of the export is not as its program writes it, or ``holdout`` names no split of its photos.
     """
     from depthrf.io.captures.capture import thinned
     from depthrf.io.captures.registry import find_capture
 
     capture = find_capture(folder)
-    return thinned(capture, max_photos) if capture is not None else None
+    return thinned(split(capture, holdout), max_photos) if capture is not None else None
 
 
-def open_capture(workspace: Workspace, folder: Path, max_photos: int) -> Capture | None:
+def open_capture(workspace: Workspace, folder: Path, max_photos: int, holdout: str | None) -> Capture | None:
     """As :func:`find`, told to the user, and with the frames of its video written to the workspace.
 
     Raises:
-        UsageError: A file of the export is not as its program writes it.
+        UsageError: As there.
         DepthrfError: Its video cannot be read.
     """
-    capture = find(folder, max_photos)
-    if capture is None:
+    from depthrf.io.captures.registry import find_capture
+
+    whole, capture = find_capture(folder), find(folder, max_photos, holdout)
+    if whole is None or capture is None:
         return None
     sensors = [s.sensor for s in capture.shots if s.sensor is not None]
     sure = sum(s.confidence is not None for s in sensors)
@@ -58,6 +66,7 @@ def open_capture(workspace: Workspace, folder: Path, max_photos: int) -> Capture
     )
     for remark in capture.remarks:
         console.warn(f"{capture.kind}: {remark}")
+    tell_split(whole, capture, holdout)
     return _with_frames(workspace, capture)
 
 

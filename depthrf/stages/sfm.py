@@ -7,7 +7,7 @@ by :mod:`depthrf.sfm.worker` in a child process.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,8 @@ def _read_poses(photos: list[dict[str, Any]], poses: Path) -> JoinedPoses:
     sizes = {p["name"]: (int(p["width"]), int(p["height"])) for p in photos}
     given = read_poses(poses, {Path(name).stem: size for name, size in sizes.items()})
     joined = join_poses(given, sizes, {p["name"]: p["source"] for p in photos}, poses)
+    held_out = joined.poses.keys() & {p["name"] for p in photos if p["status"] == "held_out"}
+    joined = replace(joined, test=joined.test | held_out)  # also where the poses are not those that chose them
     num_train = len(joined.poses.keys() - joined.test)
     if num_train < 2:
         raise DepthrfError(f"{poses} has poses of {num_train} training photo(s) of this folder; at least 2 are needed.")

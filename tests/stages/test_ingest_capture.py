@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from PIL import Image
 
 from depthrf.errors import DepthrfError
 from depthrf.geometry.camera import Camera, View
+from depthrf.geometry.distortion import project_through
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import look_at
+from depthrf.io.captures.registry import find_capture
 from depthrf.io.depth_maps import read_sensor
 from depthrf.io.given_poses import PosedPhoto, upright
-from depthrf.io.transforms_json import read_transforms, write_given_poses
+from depthrf.io.transforms_json import read_transforms, write_given_poses, write_transforms
 from depthrf.stages import ingest
 from depthrf.workspace import Workspace, create_workspace
 from tests.io.captures import writers
@@ -66,6 +69,37 @@ def test_a_phones_export_gives_everything(writer: writers.Writer, sources: list[
         assert sensor.confidence[0, :4].tolist() == [0, 1, 2, 2]
         assert sensor.camera is None
     assert not (workspace.root / "video_frames").exists()
+
+
+@pytest.mark.parametrize("kind", sorted(writers.WRITERS))
+def test_poses_and_split_of_every_reader_come_back(kind: str, sources: list[Source], tmp_path: Path) -> None:
+    """From the export to given_poses.json and back: poses, lenses, and which photo is held out."""
+    writers.WRITERS[kind](tmp_path / "export", [replace(s, depth=None, confidence=None) for s in sources])
+    _, workspace = run(tmp_path / "export", holdout="every:4")
+    given = read_transforms(workspace.given_poses)
+    points = np.random.default_rng(0).uniform([-0.5, -0.4, -0.3], [0.5, 0.4, 0.3], (20, 3))
+    for posed, source in zip(given.photos, sources, strict=True):
+        seen = points @ source.view.cam_from_world[:3, :3].T + source.view.cam_from_world[:3, 3]
+        in_cam = points @ posed.cam_from_world[:3, :3].T + posed.cam_from_world[:3, 3]
+        projected = project_through(posed.camera, in_cam / in_cam[:, 2:])
+        np.testing.assert_allclose(projected, source.view.camera.project(seen), atol=1e-4)
+    assert given.test == {given.photos[0].name}
+    assert given.train == {photo.name for photo in given.photos[1:]}
+
+
+def test_what_sfm_writes_can_be_a_photo_folder(sources: list[Source], tmp_path: Path) -> None:
+    """A workspace's transforms.json with its undistorted photos is read as nerfstudio would, with its split."""
+    for source in sources:
+        writers.copy(source, tmp_path / "ws" / "undistorted" / source.view.name)
+    views = [source.view for source in sources]
+    test = [views[2].name]
+    write_transforms(tmp_path / "ws" / "transforms.json", views, image_folder="undistorted", test_names=test)
+    capture = find_capture(tmp_path / "ws")
+    assert capture is not None
+    assert [shot.photo.name for shot in capture.shots if shot.test] == test
+    for shot, view in zip(capture.shots, views, strict=True):
+        np.testing.assert_allclose(shot.cam_from_world, view.cam_from_world, atol=1e-12)
+        assert shot.lens.params == (view.camera.fx, view.camera.fy, view.camera.cx, view.camera.cy)
 
 
 def test_depth_with_its_own_intrinsics(sources: list[Source], tmp_path: Path) -> None:
@@ -166,8 +200,6 @@ def test_poses_turn_with_their_photos(orientation: int) -> None:
     ids=lambda lens: lens.model,
 )
 def test_given_poses_round_trip_with_distortion(lens: Lens, tmp_path: Path) -> None:
-    from depthrf.geometry.distortion import project_through
-
     pose = look_at(np.array([0.3, 0.2, -3.0]), np.zeros(3), np.array([0.1, -1.0, 0.0]))
     write_given_poses(tmp_path / "t.json", [PosedPhoto("images/ä.jpg", lens, pose), PosedPhoto("b.jpg", lens, pose)])
     found = read_transforms(tmp_path / "t.json")

@@ -136,6 +136,25 @@ def test_scores_do_not_see_the_board(done: Run) -> None:
     np.testing.assert_allclose(scores[0], scores[1], rtol=0.02)
 
 
+def test_masks_of_further_photos_are_honoured(done: Run, room: tuple[Path, DemoFiles], tmp_path: Path) -> None:
+    """The photo is placed in the model, though it lies in images/ too: there it is a test photo."""
+    pipeline.run_stage(done.workspace, "train", done.plan["train"])
+    (photo,) = room[1].held_out.iterdir()
+    scores = []
+    for seed in (0, 1):
+        shutil.copy(photo, tmp_path / photo.name)
+        spoil(tmp_path / photo.name, seed)
+        shutil.copytree(room[1].photos / "masks", tmp_path / "masks", dirs_exist_ok=True)
+        evaluate.run(done.workspace, evaluate.Options(photos=tmp_path))
+        result = read_json(done.workspace.evaluation)
+        assert (result["split"], result["not_registered"]) == ("photos", [])
+        scores.append([result["views"][0][name] for name in ("psnr", "ssim")])
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0.02)
+    shutil.rmtree(tmp_path / "masks")
+    evaluate.run(done.workspace, evaluate.Options(photos=tmp_path))
+    assert abs(read_json(done.workspace.evaluation)["views"][0]["psnr"] - scores[1][0]) > 0.1
+
+
 def test_a_changed_mask_makes_the_stages_run_again(done: Run) -> None:
     def finished() -> dict[str, int]:
         return {s: done.workspace.record(s).stat().st_mtime_ns for s in STAGES}
@@ -165,6 +184,9 @@ def test_masked_scores_are_those_of_the_rest() -> None:
     assert scores.psnr == pytest.approx(plain.psnr)
     assert scores.psnr_exposure_fit == pytest.approx(plain.psnr_exposure_fit)
     assert scores.ssim == pytest.approx(plain.ssim, abs=0.01)
+    assert scores == color_scores(rendered, np.where(used[..., None], photo, np.uint8(0)), used)
+    used[:, :30:8] = False  # no window is whole
+    assert scores.ssim < color_scores(rendered, photo, used).ssim < 1
     everything = np.ones((40, 60), dtype=bool)
     assert color_scores(rendered, photo, everything) == color_scores(rendered, photo)
 

@@ -83,10 +83,10 @@ def thinned(capture: Capture, most: int) -> Capture:
     train = [s for s in capture.shots if not s.test]
     if len(train) <= most:
         return capture
-    step = (len(train) - 1) / max(most - 1, 1)
-    kept = {id(train[round(i * step)]) for i in range(most)}
+    kept = {id(train[round(at)]) for at in np.linspace(0, len(train) - 1, most)}
     shots = [s for s in capture.shots if s.test or id(s) in kept]
-    remark = f"of its {len(train)} photos {most} are used, at equal steps (--max-photos)"
+    what = "photos" if len(train) == len(capture.shots) else "training photos"
+    remark = f"of its {len(train)} {what} {most} are used, at equal steps (--max-photos)"
     return replace(capture, shots=shots, remarks=(*capture.remarks, remark))
 
 

@@ -2,7 +2,9 @@
 
 A row a photo, photos by name: a 3x5 matrix [camera-to-world 3x4 | height, width, focal length] and the near and far
 bounds. Its camera axes are (down, right, backward). Photos lie in ``images/``, or at a fraction of their size, to which
-the intrinsics are then scaled, in ``images_4/`` and the like. https://github.com/Fyusion/LLFF, "Using your own poses".
+the intrinsics are then scaled, in ``images_4/`` and the like, which are read only where ``images/`` is missing: the
+usual 504x378 of photos of 4032x3024 is ``train.max_side=504``, at which ``evaluate`` scores too.
+https://github.com/Fyusion/LLFF, "Using your own poses".
 """
 
 from __future__ import annotations

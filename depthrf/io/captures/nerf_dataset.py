@@ -29,6 +29,8 @@ def read(folder: Path) -> Capture:
     names = (_WHOLE,) if (folder / _WHOLE).is_file() else (_TRAIN, _TEST)
     files = tuple(folder / name for name in names if (folder / name).is_file())
     shots = [shot for file in files for shot in _shots(file, test=file.name == _TEST)]
+    if names == (_WHOLE,):
+        shots.sort(key=lambda shot: shot.photo)  # as nerfstudio, for splits by number
     if not shots:
         raise UsageError(f"None of the photos that the transforms.json in {folder} lists is there.")
     return Capture(KIND, folder, shots, files, left_out(shots))

@@ -3,6 +3,10 @@
 ``color/N.jpg``, ``depth/N.png`` (16-bit, millimetres), ``pose/N.txt`` (4x4 camera-to-world, OpenCV's axes: x right,
 y down, z forward; -inf where tracking was lost), ``intrinsic/intrinsic_color.txt``, ``intrinsic_depth.txt`` (4x4, the
 first pixel's centre at 0). Depth has its own intrinsics and the photo's axis: ScanNet's frames share one pose.
+
+Room scenes with 18 training photos and 8 tests: ``--holdout tests.txt --max-photos 18`` with the published test frames
+one a line (``120`` or ``120.jpg``), or of N frames ``--holdout every:K`` with K = N / 8, rounded up. Frames count by
+number, and the training photos lie at equal steps between the tests.
 https://github.com/ScanNet/ScanNet, ``SensReader``.
 """
 

@@ -105,7 +105,7 @@ def test_an_export_is_thinned_at_equal_steps(sources: list[Source], tmp_path: Pa
     capture = find_capture(tmp_path)
     assert capture is not None
     kept = thinned(capture, 4).shots
-    assert "of its 19 photos 4 are used" in thinned(capture, 4).remarks[-1]
+    assert "of its 19 training photos 4 are used" in thinned(capture, 4).remarks[-1]
     assert thinned(capture, 19) is capture
     train = [s for s in capture.shots if not s.test]
     assert [s.test for s in kept] == [False] * 4 + [True]
@@ -171,6 +171,9 @@ def test_llff_photos_at_a_fraction_of_their_size(sources: list[Source], tmp_path
     for path in sorted((tmp_path / "images").iterdir()):
         (tmp_path / "images_2").mkdir(exist_ok=True)
         Image.open(path).resize((48, 32)).save(tmp_path / "images_2" / path.name)
+    capture = find_capture(tmp_path)
+    assert capture is not None
+    assert {s.photo.parent.name for s in capture.shots} == {"images"}  # as long as they are there
     shutil.rmtree(tmp_path / "images")
     given = read_poses(tmp_path / "poses_bounds.npy", {})
     sizes = {f"p{i}.jpg": (48, 32) for i in range(4)}
