@@ -189,3 +189,18 @@ def test_defaults_that_a_preset_sets_are_the_presets() -> None:
     assert runs.RECONSTRUCT["steps"].default == "the preset's"
     assert runs.RECONSTRUCT["frames"].default == "40"
     assert runs.EVALUATE["lpips"].default == "alex"
+
+
+@pytest.mark.parametrize(("given", "expected"), [((), False), (("--scales", "2"), True), (("--scales", "1"), False)])
+def test_bench_of_several_sizes_has_anti_aliasing(
+    given: tuple[str, ...], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from depthrf.bench import blender, protocol
+    from depthrf.cli import app
+
+    asked: list[protocol.Options] = []
+    monkeypatch.setattr(blender, "run", lambda scene, folder, options, force: asked.append(options) or [])
+    CliRunner().invoke(app, ["bench", str(tmp_path), *given])
+    assert [options.model.field.antialias for options in asked] == [expected]

@@ -38,6 +38,9 @@ SHARED: dict[str, Any] = {
     "loss": {"surface": 0.0075, "distortion": 0.0},
 }
 
+SEVERAL_SCALES: dict[str, Any] = {"model": {"field": {"antialias": True}}}
+"""Joins them where several sizes are scored: a hash grid alone does not know how large a pixel is."""
+
 
 @dataclass(frozen=True)
 class Options:

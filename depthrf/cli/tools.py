@@ -48,9 +48,11 @@ def bench(
         raise UsageError(f"--field should be one of {', '.join(protocol.PRESETS)}; found {field!r}")
     if values["ids"] and not values["views"]:
         values["views"] = str(len(values["ids"].split(",")))
+    given = pipeline.merge_tables(given_tables(BENCH, values), pipeline.assignments(settings or []))
     merged = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS[field])
-    for table in (given_tables(BENCH, values), pipeline.assignments(settings or [])):
-        merged = pipeline.merge_tables(merged, table)
+    if field == "hash" and int(given.get("scales", 1)) > 1:
+        merged = pipeline.merge_tables(merged, protocol.SEVERAL_SCALES)
+    merged = pipeline.merge_tables(merged, given)
     folder = output or Path(f"bench-{scene.name}-{field}")
     results = blender.run(_scene(scene), folder, build(protocol.Options, merged, "the command line"), force=force)
     tables.print_results(scene.name, results)

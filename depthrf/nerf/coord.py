@@ -38,6 +38,13 @@ def grid_coordinates(x: Tensor) -> Tensor:
     return contract(x) * 0.25 + 0.5
 
 
+def grid_scale(x: Tensor) -> Tensor:
+    """Length in grid coordinates of a unit length at ``x``, mean over directions: det(J)^(1/3). (..., 3) -> (...)."""
+    # The contraction shrinks by 1 / n^2 along x and by (2 n - 1) / n^2 across it.
+    norm = (x * x).sum(-1).clamp_min(1.0).sqrt()
+    return 0.25 * (2.0 * norm - 1.0) ** (2.0 / 3.0) / (norm * norm)
+
+
 def _power(t: Tensor) -> Tensor:
     """Zip-NeRF eq. 19 with lambda = -1.5: about linear near the camera, about a power of 1/t far away."""
     return (_POWER_FACTOR / _POWER) * ((t / _POWER_FACTOR + 1.0).pow(_POWER) - 1.0)

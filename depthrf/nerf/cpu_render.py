@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from depthrf.nerf import coord, encoding
 from depthrf.nerf.field import HashField
-from depthrf.nerf.hashgrid.cpu import cell
+from depthrf.nerf.hashgrid.cpu import point_encoder
 from depthrf.nerf.model import VISIBLE, RadianceField
 from depthrf.nerf.proposal import HashProposal
 from depthrf.nerf.rays import RayBatch
@@ -75,6 +75,7 @@ def render_rays(model: RadianceField, rays: RayBatch) -> RenderedRays:
     arguments: tuple[Any, ...] = (
         rays.origins.numpy(),
         rays.directions.numpy(),
+        (rays.radii if options.field.antialias else torch.zeros_like(rays.radii)).numpy(),
         per_ray.contiguous().numpy(),
         t_table.numpy(),
         proposals,
@@ -115,29 +116,6 @@ def _network(grid: Any, layers: Any) -> tuple[Any, ...]:
     )
 
 
-@functools.cache
-def _point_encoder(features: int) -> Any:
-    """``encode_point(x, y, z, table, resolutions, out)`` for a table (L * T, F) of all levels, one after another.
-
-    F is known at compile time, which lets LLVM vectorise over the features.
-    """
-
-    @numba.njit(fastmath=True)
-    def encode_point(x, y, z, table, resolutions, out):  # type: ignore[no-untyped-def]
-        size = len(table) // len(resolutions)
-        for level in range(len(resolutions)):
-            w, e = cell(x, y, z, resolutions[level], size)
-            b = np.uint64(level * size)
-            a0, a1, a2, a3 = b + e[0], b + e[1], b + e[2], b + e[3]
-            a4, a5, a6, a7 = b + e[4], b + e[5], b + e[6], b + e[7]
-            for f in range(features):
-                near = w[0] * table[a0, f] + w[1] * table[a1, f] + w[2] * table[a2, f] + w[3] * table[a3, f]
-                away = w[4] * table[a4, f] + w[5] * table[a5, f] + w[6] * table[a6, f] + w[7] * table[a7, f]
-                out[0, level * features + f] = near + away
-
-    return encode_point
-
-
 @numba.njit(fastmath=True)
 def _layer(x, row, first, weight, bias, bias_row, out, out_row, relu):  # type: ignore[no-untyped-def]
     """out[out_row] = bias[bias_row] + x[row, first:] @ weight, four inputs at a time, so that ``out`` is loaded and
@@ -169,14 +147,25 @@ def _dot(x, weight, column):  # type: ignore[no-untyped-def]
 
 @numba.njit(fastmath=True)
 def _grid_coordinates(ray, origins, directions, t):  # type: ignore[no-untyped-def]
-    """Contracted point at depth t in the unit cube (``coord.grid_coordinates``)."""
+    """Contracted point at depth t in the unit cube, and its norm before, at least 1 (``coord.grid_coordinates``)."""
     x = origins[ray, 0] + t * directions[ray, 0]
     y = origins[ray, 1] + t * directions[ray, 1]
     z = origins[ray, 2] + t * directions[ray, 2]
     norm = np.sqrt(max(x * x + y * y + z * z, np.float32(1.0)))
     scale = (np.float32(2.0) - np.float32(1.0) / norm) / norm * np.float32(0.25)
     half = np.float32(0.5)
-    return x * scale + half, y * scale + half, z * scale + half
+    return x * scale + half, y * scale + half, z * scale + half, norm
+
+
+@numba.njit(fastmath=True)
+def _deviation(radius, t, norm):  # type: ignore[no-untyped-def]
+    """Standard deviation of the cone in grid coordinates (``Samples.deviations`` by ``coord.grid_scale``)."""
+    if radius == np.float32(0.0):
+        return radius
+    scale = np.float32(0.25) / (norm * norm)
+    if norm > np.float32(1.0):
+        scale *= (np.float32(2.0) * norm - np.float32(1.0)) ** np.float32(2.0 / 3.0)
+    return np.float32(0.5) * radius * t * scale
 
 
 @numba.njit(fastmath=True)
@@ -220,11 +209,11 @@ def _median_depth(t, w, count):  # type: ignore[no-untyped-def]
 @functools.cache
 def _kernel(field_features: int, proposal_features: int) -> Any:
     """The compiled kernel for grids of these numbers of features per entry."""
-    encode_field, encode_proposal = _point_encoder(field_features), _point_encoder(proposal_features)
+    encode_field, encode_proposal = point_encoder(field_features), point_encoder(proposal_features)
 
     @numba.njit(fastmath=True, nogil=True)
     def render(  # type: ignore[no-untyped-def]
-        first, last, origins, directions, per_ray, t_table, proposals, field, color, counts,
+        first, last, origins, directions, radii, per_ray, t_table, proposals, field, color, counts,
         padding, bias, visible, background, rgb, depth, accumulation,
     ):  # fmt: skip
         rounds, most = len(counts), counts.max()
@@ -257,13 +246,15 @@ def _kernel(field_features: int, proposal_features: int) -> Any:
                         w[i] = np.float32(0.0)
                         end = min(end, i)
                         continue
-                    x, y, z = _grid_coordinates(ray, origins, directions, np.float32(0.5) * (t[i] + t[i + 1]))
+                    mid = np.float32(0.5) * (t[i] + t[i + 1])
+                    x, y, z, far = _grid_coordinates(ray, origins, directions, mid)
+                    deviation = _deviation(radii[ray], mid, far)
                     if r < rounds - 1:
-                        encode_proposal(x, y, z, p_table, p_res, p_encoded)
+                        encode_proposal(x, y, z, deviation, p_table, p_res, p_encoded)
                         _layer(p_encoded, 0, 0, p_w0, p_b0, 0, p_hidden, 0, True)
                         raw = p_b1[0, 0] + _dot(p_hidden, p_w1, 0)
                     else:
-                        encode_field(x, y, z, f_table, f_res, encoded)
+                        encode_field(x, y, z, deviation, f_table, f_res, encoded)
                         _layer(encoded, 0, 0, f_w0, f_b0, 0, hidden, 0, True)
                         _layer(hidden, 0, 0, f_w1, f_b1, 0, outputs, i, False)
                         raw = outputs[i, 0]

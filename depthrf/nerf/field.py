@@ -33,22 +33,45 @@ class Samples:
         mid = 0.5 * (self.t[:, 1:] + self.t[:, :-1])
         return self.origins[:, None, :] + mid[..., None] * self.directions[:, None, :]
 
+    def deviations(self) -> Tensor:
+        """Standard deviation of the cone across the ray at the midpoints (mip-NeRF eq. 8, thin slice), (R, S)."""
+        # A pixel's footprint grows with z-depth, not with the distance: no norm of the directions.
+        return 0.25 * self.radii[:, None] * (self.t[:, 1:] + self.t[:, :-1])
+
 
 class HashEncoding(nn.Module):
-    """Hash grid over all of contracted space."""
+    """Hash grid over all of contracted space.
 
-    def __init__(self, options: GridOptions) -> None:
+    With ``antialias`` each level is faded by how far the ray's cone reaches beyond its cells, as the mean of its
+    features over the cone goes to zero (Zip-NeRF, section 3.1: erf(1 / sqrt(8 deviation^2 cells^2))).
+    """
+
+    cells: Tensor
+
+    def __init__(self, options: GridOptions, *, antialias: bool) -> None:
         super().__init__()
+        self.antialias = antialias
         self.resolutions = resolutions(options.levels, options.coarsest, options.finest)
         self.table = nn.Parameter(torch.empty(options.levels, 2**options.log2_size, options.features))
         self.num_features = options.levels * options.features
         nn.init.uniform_(self.table, -1e-4, 1e-4)
+        self.register_buffer("cells", torch.tensor(self.resolutions), persistent=False)
 
-    def forward(self, points: Tensor) -> Tensor:
-        """(..., 3) points of the normalised scene -> (..., L * F)."""
+    def forward(self, samples: Samples) -> Tensor:
+        """Features at the midpoints, (R, S, L * F)."""
+        points = samples.points()
         u = coord.grid_coordinates(points).reshape(-1, 3)
         encode = hashgrid.implementation(u.device.type)
-        return encode(u, self.table, self.resolutions).view(*points.shape[:-1], self.num_features)
+        encoded = encode(u, self.table, self.resolutions)
+        if self.antialias:
+            faded = encoded.view(len(u), len(self.resolutions), -1) * self.fade(samples, points).view(len(u), -1, 1)
+            encoded = faded.flatten(1)
+        return encoded.view(*points.shape[:-1], self.num_features)
+
+    def fade(self, samples: Samples, points: Tensor) -> Tensor:
+        """Factor on each level at the samples' midpoints ``points`` (R, S, 3), (R, S, L)."""
+        deviations = samples.deviations() * coord.grid_scale(points)
+        return torch.erf(8.0**-0.5 / (deviations[..., None] * self.cells))
 
 
 class TruncExp(torch.autograd.Function):
@@ -79,7 +102,7 @@ class HashField(nn.Module):
     def __init__(self, options: FieldOptions) -> None:
         super().__init__()
         self.options = options
-        self.encoding = HashEncoding(options.grid)
+        self.encoding = HashEncoding(options.grid, antialias=options.antialias)
         self.density_mlp = mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
         directions = (0, 3, 8)[options.view_degree]
         width_in = options.geometry_features + directions + options.appearance
@@ -87,7 +110,7 @@ class HashField(nn.Module):
         self.color_mlp = nn.Sequential(nn.ReLU(), *mlp(options.width, options.width, 3))
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        raw = self.density_mlp(self.encoding(samples.points())).float()
+        raw = self.density_mlp(self.encoding(samples)).float()
         density: Tensor = TruncExp.apply(raw[..., 0] + self.options.density_bias)
         return density, raw[..., 1:]
 

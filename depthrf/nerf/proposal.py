@@ -20,11 +20,11 @@ class HashProposal(nn.Module):
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
         self.bias = options.field.density_bias
-        self.encoding = HashEncoding(options.proposal.grid)
+        self.encoding = HashEncoding(options.proposal.grid, antialias=options.field.antialias)
         self.mlp = mlp(self.encoding.num_features, options.proposal.width, 1)
 
     def forward(self, samples: Samples) -> Tensor:
-        raw = self.mlp(self.encoding(samples.points()))[..., 0].float()
+        raw = self.mlp(self.encoding(samples))[..., 0].float()
         return TruncExp.apply(raw + self.bias)  # type: ignore[no-any-return]
 
 
