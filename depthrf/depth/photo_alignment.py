@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from depthrf.depth.alignment import MIN_KEYPOINTS, search_affine
 from depthrf.depth.correction import FieldFit, Smoothness, best_field
-from depthrf.geometry.camera import DepthPrior, SparseDepths
+from depthrf.geometry.camera import DepthPrior, SparseDepths, containing_pixels
 
 Array = NDArray[np.float64]
 
@@ -201,5 +201,5 @@ def _inside(anchors: Anchors, prediction: Array) -> Anchors:
 
 
 def _sample(prediction: Array, xy: Array) -> Array:
-    column, row = np.floor(xy).astype(np.int64).T.reshape(2, -1)
+    row, column = containing_pixels(xy)
     return np.asarray(prediction[row, column])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.depth.merging import Source
-from depthrf.geometry.camera import DepthPrior, SparseDepths
+from depthrf.geometry.camera import DepthPrior, SparseDepths, containing_pixels
 from depthrf.io.images import read_rgb
 from depthrf.io.overlays import ColourScale, Panel, Picture, dots, grid, paint_labels
 
@@ -55,9 +55,8 @@ def draw_alignment(
         ]
         return grid(panels, heading=heading)
     height, width = aligned.depth.shape
-    column = np.clip(keypoints.xy[:, 0].astype(np.int64), 0, width - 1)
-    row = np.clip(keypoints.xy[:, 1].astype(np.int64), 0, height - 1)
-    at = aligned.depth[row, column]
+    row, column = containing_pixels(keypoints.xy)
+    at = aligned.depth[row.clip(0, height - 1), column.clip(0, width - 1)]
     residual = np.where(at > 0, at / keypoints.depth - 1.0, np.nan)
     scale, signed = ColourScale.of_depth(aligned.depth), ColourScale(-_RESIDUAL, _RESIDUAL, "signed")
     painted = scale.paint(aligned.depth)

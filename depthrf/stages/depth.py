@@ -17,7 +17,7 @@ from depthrf.errors import UsageError
 from depthrf.io import weights as weights_cache
 from depthrf.options import option
 from depthrf.stages import stereo_depth
-from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, write_json
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, remove, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,12 +112,12 @@ def run(workspace: Workspace, options: Options) -> Summary:
             raise UsageError(
                 f"mono_depth gives monocular depth and source asks for {options.source}: choose one of them."
             )
-        stereo_depth.remove(workspace)
+        remove(workspace.stereo_depth)
         return _import_all(workspace, options.mono_depth, options.mono_kind.replace("-", "_"))
     reason = _reason_to_skip(workspace, options)
     stereo = options.source == "stereo" or (options.source == "auto" and bool(reason))
     if not stereo:
-        stereo_depth.remove(workspace)
+        remove(workspace.stereo_depth)
     if reason:
         fresh_dir(workspace.mono_depth)
         num_stereo = stereo_depth.estimate_all(workspace, options.stereo, options.device) if stereo else 0

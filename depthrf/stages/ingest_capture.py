@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.stages.capture_split import split, tell_split
-from depthrf.workspace import Workspace, fresh_dir, write_json
+from depthrf.workspace import Workspace, fresh_dir, remove, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +95,7 @@ def _with_frames(workspace: Workspace, capture: Capture) -> Capture:
 
 def clear_frames(workspace: Workspace) -> None:
     """Removes the video's frames once they are copied to images/."""
-    shutil.rmtree(workspace.root / _FRAMES, ignore_errors=True)
+    remove(workspace.root / _FRAMES)
 
 
 # Poses
@@ -155,7 +154,7 @@ def take_depth(
         DepthrfError: No map belongs to a photo, or one is not depth or of another shape than its photo.
     """
     for old in (workspace.sensor_depth, workspace.sensor_confidence):
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
     workspace.sensor_cameras.unlink(missing_ok=True)
     if folder is not None:
         sources = _folder_sources(folder, photos, unit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +58,6 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
         maps.append(DepthMap(view.with_camera(view.camera.fitted(options.max_side)), depth, sigma))
     fused = _fuse_all(maps, [others[: options.checks] for others in ranked], _keypoint_sigma(scene))
     return _write_all(workspace, scene, fused)
-
-
-def remove(workspace: Workspace) -> None:
-    """Removes stereo depth of an earlier run."""
-    if workspace.stereo_depth.exists():
-        shutil.rmtree(workspace.stereo_depth)
 
 
 def load_stereo_prior(workspace: Workspace, stem: str, camera: Camera) -> DepthPrior | None:
@@ -217,14 +210,15 @@ def _write_all(workspace: Workspace, scene: SparseScene, fused: list[DepthMap]) 
 
 def _at_keypoints(scene: SparseScene, m: DepthMap) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Depth, the standard deviation of its difference to the keypoints, and theirs, where there are both; (K,) each."""
-    import numpy as np
     import torch
+
+    from depthrf.geometry.camera import containing_pixels
 
     sparse = scene.depths[m.view.name]
     height, width = m.depth.shape
     original = next(view for view in scene.views if view.name == m.view.name).camera
     # Keypoints in a pixel's neighbour still see the same surface; those that reproject badly prove nothing.
-    column, row = np.floor(sparse.xy * (width / original.width, height / original.height)).astype(np.int64).T
+    row, column = containing_pixels(sparse.xy * (width / original.width, height / original.height))
     good = (sparse.error_px <= 2.0) & (sparse.sigma <= 0.05 * sparse.depth)
     good &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
     device = m.depth.device

@@ -10,7 +10,7 @@ from depthrf.depth.stereo_options import StereoOptions
 from depthrf.io.depth_maps import read_prior
 from depthrf.io.images import write_png
 from depthrf.stages import align, depth, merge, stereo_depth
-from depthrf.workspace import Workspace, read_json, write_json
+from depthrf.workspace import Workspace, read_json, remove, write_json
 from tests.depth.scene import depth_map, make_workspace, views
 from tests.depth.test_stereo import texture
 
@@ -72,7 +72,7 @@ def test_stereo_goes_on_where_it_was_interrupted(workspace: Workspace, monkeypat
     depth.run(workspace, OPTIONS)
     assert len(asked) == 5
     whole = {p.name: p.read_bytes() for p in workspace.stereo_depth.glob("*.npz")}
-    stereo_depth.remove(workspace)
+    remove(workspace.stereo_depth)
     depth.run(workspace, OPTIONS)
     assert whole == {p.name: p.read_bytes() for p in workspace.stereo_depth.glob("*.npz")}
     asked[:] = ["earlier"] * 5
