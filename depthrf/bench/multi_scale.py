@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import torch
 
 from depthrf.nerf.rays import PixelStore, RayBatch
@@ -19,6 +17,7 @@ class MultiScaleStore:
 
     def __init__(self, stores: list[PixelStore]) -> None:
         self.stores = stores
+        self.turntable = stores[0].turntable
 
     def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
         """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
@@ -26,6 +25,4 @@ class MultiScaleStore:
         batches = [
             store.sample(share + (index < rest), depth_share, generator) for index, store in enumerate(self.stores)
         ]
-        if len(batches) == 1:
-            return batches[0]
-        return RayBatch(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(RayBatch)})
+        return RayBatch.joined(batches)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from depthrf.nerf import stepfun
-from depthrf.nerf.options import LossOptions
+from depthrf.nerf.options import LossOptions, UnseenOptions
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
@@ -113,16 +113,31 @@ DEPTH_LOSSES: dict[str, DepthLoss] = {
 }
 
 
+def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
+    """Distortion and opacity of rays of unseen cameras: whatever they meet should be solid, and no more than needed."""
+    field = output.levels[-1]
+    distortion = stepfun.distortion(field.s, field.weights).mean()
+    return options.distortion * distortion + options.opacity * output.accumulation.mean()
+
+
 def total_loss(output: ModelOutput, rays: RayBatch, appearance: Tensor, options: LossOptions) -> dict[str, Tensor]:
-    """All weighted losses of a batch by name; the training objective is their sum."""
+    """All weighted losses of a batch by name; the training objective is their sum.
+
+    ``output`` may have further rows behind those of ``rays``: they are rays of unseen cameras.
+    """
+    known, further = slice(None, len(rays.rgb)), slice(len(rays.rgb), None)
+    bounds = options.interlevel * interlevel(output.levels)
+    others = {"unseen": unseen(output.part(further), options.unseen)} if len(output.rgb) > len(rays.rgb) else {}
+    output = output.part(known)
     field = output.levels[-1]
     depth = DEPTH_LOSSES[options.depth](field, rays.depth, rays.sigma, options)
     return {
         "photometric": charbonnier(output.rgb, rays.rgb, options.charbonnier),
-        "interlevel": options.interlevel * interlevel(output.levels),
+        "interlevel": bounds,
         "distortion": options.distortion * stepfun.distortion(field.s, field.weights).mean(),
         "depth": options.depth_weight * depth,
         "appearance": options.appearance * (appearance**2).sum(),
+        **others,
     }
 
 

@@ -71,6 +71,17 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class UnseenOptions:
+    """Rays of cameras that never were (``unseen.py``), which keep few photos from leaving haze."""
+
+    share: float = option(0.0, "share of a batch's rays that are such rays instead of pixels")
+    angle: float = option(3.14159, "greatest turn about the vertical, radians")
+    tilt: float = option(0.4, "greatest turn up or down, radians")
+    distortion: float = option(0.02, "weight of their distortion")
+    opacity: float = option(0.01, "weight of their opacity")
+
+
+@dataclass(frozen=True)
 class LossOptions:
     """Weights of the losses (``losses.py`` has the equations)."""
 
@@ -84,6 +95,7 @@ class LossOptions:
     interlevel: float = option(1.0, "weight of the proposal loss")
     distortion: float = option(0.01, "weight of the distortion loss")
     appearance: float = option(1e-3, "weight of the squared appearance embedding")
+    unseen: UnseenOptions = option(UnseenOptions, "rays of unseen cameras")
 
 
 @dataclass(frozen=True)
@@ -96,4 +108,4 @@ class OptimiserOptions:
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
-    mixed_precision: bool = option(True, "MLPs in bfloat16, where a GPU computes in it; all else stays in float32")
+    mixed_precision: bool = option(True, "MLPs in bfloat16, where GPU or CPU computes in it; all else stays in float32")

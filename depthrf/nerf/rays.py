@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
+from depthrf.nerf.unseen import Turntable
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class RayBatch:
     def part(self, rows: slice) -> RayBatch:
         """Some of the rays."""
         return RayBatch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, batches: Sequence[RayBatch]) -> RayBatch:
+        """All rays of several batches, in their order."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class CameraRays:
 class RaySource(Protocol):
     """Where training gets its batches."""
 
+    turntable: Turntable
+
     def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch: ...
 
 
@@ -98,6 +109,7 @@ class PixelStore:
         Poses and depths are of the normalised scene. All pixels are drawn when ``used`` is None.
         """
         self.cameras = CameraRays(views, bounds, device)
+        self.turntable = Turntable.of(views, device)
         sizes = np.array([[v.camera.width, v.camera.height] for v in views])
         ends = np.cumsum(sizes.prod(-1))
         self.first = torch.tensor(ends - sizes.prod(-1), device=device)

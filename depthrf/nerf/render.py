@@ -38,6 +38,10 @@ class ModelOutput:
         levels = [x for level in self.levels for x in (level.s, level.t, level.weights)]
         return [*levels, self.rgb, self.accumulation, self.depth_mean, self.depth_median]
 
+    def part(self, rows: slice) -> ModelOutput:
+        """That of some of the rays."""
+        return self.of([x[rows] for x in self.tensors()])
+
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> ModelOutput:
         """The output whose :meth:`tensors` these are."""

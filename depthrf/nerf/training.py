@@ -19,6 +19,7 @@ from depthrf.nerf.parallel import Workers
 from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
+from depthrf.nerf.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class StepResult:
     psnr: Tensor
     skipped: Tensor
     last_skipped: Tensor
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 itself, so that it pays: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return bool(features.get("avx512bf16") or features.get("amx-bf16"))
 
 
 class Trainer:
@@ -59,8 +70,8 @@ class Trainer:
         self.generator = torch.Generator(device=self.device)
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
         self.chunk_rays = optimiser.batch_rays // workers.count
-        on_gpu = self.device.type == "cuda"
-        self.mixed = optimiser.mixed_precision and on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.threads = Threads(1 if self.device.type == "cuda" else torch.get_num_threads())
+        self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
         self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)
 
     def advance(self, store: RaySource) -> StepResult:
@@ -68,22 +79,34 @@ class Trainer:
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate_factor * learning_rate(self.step, self.total, self.options)
-        rays = store.sample(self.options.batch_rays, self.options.depth_share, self.generator)
+        rays, rendered = self._draw(store)
         size = (self.options.batch_rays, self.model.num_rounds)
         jitter = torch.rand(size, generator=self.generator, device=self.device) - 0.5
         own = self.workers.share(self.options.batch_rays)
-        output = ModelOutput.of(self.workers.gather(self._render(rays.part(own), jitter[own]).tensors()))
+        mine, moved = rendered.part(own), jitter[own]
+        part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
+        output = ModelOutput.of(self.workers.gather(part.tensors()))
         losses = total_loss(output, rays, self.workers.once(self.model.appearance), self.losses)
         loss = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.threads.backward(list(self.model.parameters()))
         self.workers.sum_gradients(self.model.parameters())
         self._update(loss)
         self.step += 1
         with torch.no_grad():
-            psnr = -10.0 * torch.log10(((output.rgb - rays.rgb) ** 2).mean())
+            psnr = -10.0 * torch.log10(((output.rgb[: len(rays.rgb)] - rays.rgb) ** 2).mean())
         losses = {name: value.detach() for name, value in losses.items()}
         return StepResult(losses, psnr, self._skipped, self._last_skipped)
+
+    def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
+        """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
+        unseen = int(self.losses.unseen.share * self.options.batch_rays)
+        rays = store.sample(self.options.batch_rays - unseen, self.options.depth_share, self.generator)
+        if not unseen:
+            return rays, rays
+        others = store.turntable.turned(store.sample(unseen, 0.0, self.generator), self.losses.unseen, self.generator)
+        return rays, RayBatch.joined([rays, others])
 
     def _render(self, rays: RayBatch, jitter: Tensor) -> ModelOutput:
         """All rays at once, or in chunks that are rendered again, one at a time, when their gradient is due."""

@@ -20,9 +20,12 @@ from depthrf.nerf.options import (
     OptimiserOptions,
     ProposalGridOptions,
     ProposalOptions,
+    UnseenOptions,
 )
 from depthrf.nerf.rays import Bounds, PixelStore, view_rays
 from depthrf.nerf.schedule import StepBudget, learning_rate
+from depthrf.nerf.stepfun import distortion
+from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
 from depthrf.nerf.views import render_view
 
@@ -69,7 +72,7 @@ def wall_store() -> PixelStore:
 def trainer(model_options: ModelOptions, steps: int, loss: LossOptions | None = None) -> Trainer:
     torch.manual_seed(0)
     model = RadianceField(model_options, num_photos=3)
-    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10)
+    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10, mixed_precision=False)
     return Trainer(model, options, loss or LossOptions(), seed=0)
 
 
@@ -190,6 +193,32 @@ def test_chunks_of_rays_give_the_gradient_of_the_batch(options: ModelOptions) ->
     whole, chunked = (gradients(trainer(options, 6), rays) for rays in (256, 100))
     for a, b in zip(whole, chunked, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5 * float(a.abs().max()) + 1e-9, rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
+def test_threads_give_the_gradient_of_the_batch(options: ModelOptions) -> None:
+    found = []
+    for count in (1, 3):
+        t = trainer(options, 6)
+        t.threads = Threads(count)
+        found.append(gradients(t, 256))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5 * float(a.abs().max()) + 1e-9, rtol=1e-3)
+
+
+def test_unseen_rays_take_haze_away() -> None:
+    """Haze between the wall and the cameras, where no photo forbids it: only rays of unseen cameras thin it out."""
+    haze = []
+    for share in (0.0, 0.5):
+        unseen = UnseenOptions(share=share, angle=0.5, tilt=0.2, distortion=0.5, opacity=0.0)
+        t, store = trainer(SMALL, 80, LossOptions(depth="none", distortion=0.0, unseen=unseen)), wall_store()
+        for _ in range(80):
+            losses = t.advance(store).losses
+        assert ("unseen" in losses) == (share > 0)
+        rays = store.turntable.turned(store.sample(256, 0.0, t.generator), unseen, t.generator)
+        level = t.model(rays).levels[-1]
+        haze.append(float(distortion(level.s, level.weights).mean().detach()))
+    assert haze[1] < 0.7 * haze[0]
 
 
 def poisoned(t: Trainer, monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:

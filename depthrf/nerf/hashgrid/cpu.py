@@ -1,14 +1,16 @@
 """Hash encoding on the CPU as numba kernels (contract.py).
 
-Forward runs in parallel over blocks of points, level by level, so that a thread works in one level's table at a time.
-Backward runs in parallel over levels: each level's gradient has one writer, which needs no atomics and adds in a fixed
-order, so results do not depend on the number of threads.
+Forward runs in parallel over points, level by level, so that a thread works in one level's table at a time. Backward
+runs in parallel over levels: each level's gradient has one writer, which needs no atomics and adds in a fixed order, so
+results do not depend on the number of threads. The threads are Python's, as many as PyTorch uses where this is called
+(in a thread that is one of several itself, one): numba's own pool must not be entered by two threads at once.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -16,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK = 4096
 _SHARP = np.float32(8.0**-0.5 / 4.0)  # deviation in cells up to which nothing fades: 1 - erf(4) < 2e-8
 
 
@@ -73,25 +74,22 @@ def cell(x, y, z, resolution, size):  # type: ignore[no-untyped-def]
 def _kernels(features: int) -> tuple[Any, Any]:
     """Forward and backward for a number of features known at compile time, which lets LLVM vectorise over them."""
 
-    @numba.njit(parallel=True, fastmath=True, nogil=True)
-    def forward(u, table, resolutions, out):  # type: ignore[no-untyped-def]
+    @numba.njit(fastmath=True, nogil=True)
+    def forward(first, last, u, table, resolutions, out):  # type: ignore[no-untyped-def]
         levels, size, _ = table.shape
-        blocks = (len(u) + _BLOCK - 1) // _BLOCK
-        for task in numba.prange(levels * blocks):
-            level = task // blocks
-            first = (task % blocks) * _BLOCK
+        for level in range(levels):
             t = table[level]
-            for n in range(first, min(first + _BLOCK, len(u))):
+            for n in range(first, last):
                 w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
                 for f in range(features):
                     near = w[0] * t[e[0], f] + w[1] * t[e[1], f] + w[2] * t[e[2], f] + w[3] * t[e[3], f]
                     away = w[4] * t[e[4], f] + w[5] * t[e[5], f] + w[6] * t[e[6], f] + w[7] * t[e[7], f]
                     out[n, level * features + f] = near + away
 
-    @numba.njit(parallel=True, fastmath=True, nogil=True)
-    def backward(u, grad_out, resolutions, grad_table):  # type: ignore[no-untyped-def]
-        levels, size, _ = grad_table.shape
-        for level in numba.prange(levels):
+    @numba.njit(fastmath=True, nogil=True)
+    def backward(first, last, u, grad_out, resolutions, grad_table):  # type: ignore[no-untyped-def]
+        size = grad_table.shape[1]
+        for level in range(first, last):
             g = grad_table[level]
             for n in range(len(u)):
                 w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
@@ -137,6 +135,23 @@ def point_encoder(features: int) -> Any:
     return encode_point
 
 
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="hashgrid")
+
+
+def _in_parallel(kernel: Any, count: int, step: int, *arguments: Any) -> None:
+    """``kernel(first, last, *arguments)`` on ranges of at most ``step`` that make up ``count``."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        kernel(0, count, *arguments)
+        return
+    starts = range(0, count, step)
+    tasks = [_pool(threads).submit(kernel, first, min(first + step, count), *arguments) for first in starts]
+    for task in tasks:
+        task.result()
+
+
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
@@ -144,7 +159,8 @@ class _Encode(torch.autograd.Function):
         u = u.contiguous()
         out = torch.empty((len(u), table.shape[0] * table.shape[2]), dtype=torch.float32)
         forward, _ = _kernels(table.shape[2])
-        forward(u.numpy(), table.detach().numpy(), cells, out.numpy())
+        step = -(-len(u) // torch.get_num_threads())
+        _in_parallel(forward, len(u), max(step, 1), u.numpy(), table.detach().numpy(), cells, out.numpy())
         ctx.save_for_backward(u)
         ctx.cells, ctx.shape = cells, table.shape
         return out
@@ -154,7 +170,8 @@ class _Encode(torch.autograd.Function):
         (u,) = ctx.saved_tensors
         grad_table = torch.zeros(ctx.shape, dtype=torch.float32)
         _, backward = _kernels(ctx.shape[2])
-        backward(u.numpy(), grads[0].contiguous().numpy(), ctx.cells, grad_table.numpy())
+        gradient = grads[0].contiguous().numpy()
+        _in_parallel(backward, len(ctx.cells), 1, u.numpy(), gradient, ctx.cells, grad_table.numpy())
         return None, grad_table, None
 
 
