@@ -175,12 +175,16 @@ def _train(
     import torch
 
     from depthrf.io import trained_field
+    from depthrf.nerf.adapting import adapted
     from depthrf.nerf.model import RadianceField
     from depthrf.nerf.training import Trainer
 
     torch.manual_seed(options.seed)
-    model = RadianceField(options.model, num_photos=cell.views).to(target)
-    losses = dataclasses.replace(options.loss, depth=cell.loss)
+    model_options, losses = adapted(
+        options.model, options.loss, options.few, num_photos=cell.views, pixel_width=store.pixel_width
+    )
+    losses = dataclasses.replace(losses, depth=cell.loss)
+    model = RadianceField(model_options, num_photos=cell.views).to(target)
     trainer = Trainer(model, options.optimiser, losses, seed=options.seed)
     similarity, bounds = _normalised()
     field = trained_field.TrainedField(model, similarity, bounds, options.size)

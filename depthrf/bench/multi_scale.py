@@ -17,7 +17,8 @@ class MultiScaleStore:
 
     def __init__(self, stores: list[PixelStore]) -> None:
         self.stores = stores
-        self.turntable = stores[0].turntable
+        first = stores[0]
+        self.num_photos, self.turntable, self.pixel_width = first.num_photos, first.turntable, first.pixel_width
 
     def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
         """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""

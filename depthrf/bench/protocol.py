@@ -7,7 +7,7 @@ from typing import Any
 
 from depthrf import device
 from depthrf.errors import UsageError
-from depthrf.nerf.options import LossOptions, ModelOptions, OptimiserOptions
+from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.options import option
 
 _LEAST_SIDE = 12  # pixels: SSIM's window is 11
@@ -15,10 +15,11 @@ _LEAST_SIDE = 12  # pixels: SSIM's window is 11
 PRESETS: dict[str, dict[str, Any]] = {
     "hash": {
         "model": {
-            "field": {"kind": "hash", "appearance": 0},
+            "field": {"kind": "hash", "appearance": 0, "density_bias": -3.0},
             "proposal": {"num_samples": [64]},
             "num_samples": 32,
         },
+        "loss": {"distortion": 0.02},
         "optimiser": {"steps": 20000, "batch_rays": 8192},
     },
     "mlp": {
@@ -26,7 +27,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "field": {"kind": "mlp", "width": 256, "depth": 8, "view_degree": 4, "appearance": 0},
             "proposal": {"num_samples": [64, 64], "width": 256},
             "num_samples": 32,
+            "guidance": 0.0,
         },
+        "few": {"most": 0},
         "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
     },
 }
@@ -54,6 +57,7 @@ class Options:
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
+    few: FewPhotosOptions = option(FewPhotosOptions, "what changes where views are few")
     optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
 
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+GRID_WIDTH = 4.0
+"""Side of the hash grid's cube in the normalised scene: it holds all of contracted space, the ball of radius 2."""
+
 _POWER = -1.5
 _POWER_FACTOR = 1.0 - _POWER  # |lambda - 1| of Zip-NeRF eq. 19
 
@@ -35,14 +38,14 @@ def contract_gaussian(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]
 
 def grid_coordinates(x: Tensor) -> Tensor:
     """Contracted points moved from [-2, 2] into the unit cube of the hash grid. (..., 3)."""
-    return contract(x) * 0.25 + 0.5
+    return contract(x) / GRID_WIDTH + 0.5
 
 
 def grid_scale(x: Tensor) -> Tensor:
     """Length in grid coordinates of a unit length at ``x``, mean over directions: det(J)^(1/3). (..., 3) -> (...)."""
     # The contraction shrinks by 1 / n^2 along x and by (2 n - 1) / n^2 across it.
     norm = (x * x).sum(-1).clamp_min(1.0).sqrt()
-    return 0.25 * (2.0 * norm - 1.0) ** (2.0 / 3.0) / (norm * norm)
+    return (2.0 * norm - 1.0) ** (2.0 / 3.0) / (GRID_WIDTH * norm * norm)
 
 
 def _power(t: Tensor) -> Tensor:

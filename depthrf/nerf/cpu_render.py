@@ -103,7 +103,10 @@ def render_rays(model: RadianceField, rays: RayBatch) -> RenderedRays:
 
 def _linear(layer: Any) -> tuple[Array, Array]:
     """Weights (in, out), so that the inner loop runs over contiguous outputs, and bias (1, out)."""
-    return np.ascontiguousarray(layer.weight.detach().T.numpy()), layer.bias.detach()[None].numpy()
+    weight = np.ascontiguousarray(layer.weight.detach().T.numpy())
+    if layer.bias is None:
+        return weight, np.zeros((1, weight.shape[1]), np.float32)
+    return weight, layer.bias.detach()[None].numpy()
 
 
 def _network(grid: Any, layers: Any) -> tuple[Any, ...]:

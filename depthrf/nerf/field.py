@@ -96,6 +96,15 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def grid_mlp(num_features: int, width: int, outputs: int) -> nn.Sequential:
+    """One hidden layer on the features of a hash grid.
+
+    The hidden layer has no biases, as in instant-ngp: features start near zero, so biases alone would decide which
+    units are active, for all of space at once, and the first steps could switch all of them off for good.
+    """
+    return nn.Sequential(nn.Linear(num_features, width, bias=False), nn.ReLU(), nn.Linear(width, outputs))
+
+
 class HashField(nn.Module):
     """Hash grid and two small MLPs (instant-ngp, nerfacto)."""
 
@@ -103,7 +112,7 @@ class HashField(nn.Module):
         super().__init__()
         self.options = options
         self.encoding = HashEncoding(options.grid, antialias=options.antialias)
-        self.density_mlp = mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
+        self.density_mlp = grid_mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
         directions = (0, 3, 8)[options.view_degree]
         width_in = options.geometry_features + directions + options.appearance
         self.color_in = nn.Linear(width_in, options.width)

@@ -7,7 +7,7 @@ gradients, for any weights in [0, 1] and for batches without a valid ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -120,14 +120,28 @@ def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
     return options.distortion * distortion + options.opacity * output.accumulation.mean()
 
 
-def total_loss(output: ModelOutput, rays: RayBatch, appearance: Tensor, options: LossOptions) -> dict[str, Tensor]:
+def grid_decay(tables: Sequence[Tensor]) -> Tensor:
+    """Sum over all levels of the mean squared entry (Zip-NeRF, section 3.4, "normalized weight decay").
+
+    Means give the few entries of a coarse level as much to say as the many of a fine one, so what few photos leave
+    open is filled in from the coarse levels. Tables are (L, T, F).
+    """
+    return torch.stack([table.square().mean(dim=(1, 2)).sum() for table in tables]).sum()
+
+
+def total_loss(
+    output: ModelOutput, rays: RayBatch, appearance: Tensor, grids: Sequence[Tensor], options: LossOptions
+) -> dict[str, Tensor]:
     """All weighted losses of a batch by name; the training objective is their sum.
 
-    ``output`` may have further rows behind those of ``rays``: they are rays of unseen cameras.
+    ``output`` may have further rows behind those of ``rays``: they are rays of unseen cameras. ``grids`` are the tables
+    of the hash grids.
     """
     known, further = slice(None, len(rays.rgb)), slice(len(rays.rgb), None)
     bounds = options.interlevel * interlevel(output.levels)
     others = {"unseen": unseen(output.part(further), options.unseen)} if len(output.rgb) > len(rays.rgb) else {}
+    if grids and options.grid_decay:
+        others["grid_decay"] = options.grid_decay * grid_decay(grids)
     output = output.part(known)
     field = output.levels[-1]
     depth = DEPTH_LOSSES[options.depth](field, rays.depth, rays.sigma, options)

@@ -12,6 +12,7 @@ from depthrf.nerf.proposal import PROPOSALS
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
+PRIOR_SPREAD = 0.01  # share of its depth over which samples are placed around a surface that is known exactly
 VISIBLE = 1e-3  # least weight whose colour is computed: less changes no 8-bit colour
 
 
@@ -25,6 +26,11 @@ class RadianceField(nn.Module):
         rounds = len(options.proposal.num_samples)
         self.proposals = nn.ModuleList(PROPOSALS[options.field.kind](options) for _ in range(rounds))
         self.appearance = nn.Parameter(torch.zeros(num_photos, options.field.appearance))
+
+    @property
+    def grids(self) -> list[Tensor]:
+        """The tables (L, T, F) of all hash grids; none in the mlp field."""
+        return [p for name, p in self.named_parameters() if name.endswith("encoding.table")]
 
     @property
     def num_rounds(self) -> int:
@@ -48,6 +54,8 @@ class RadianceField(nn.Module):
         counts = (*options.proposal.num_samples, options.num_samples)
         for index, (network, count) in enumerate(zip((*self.proposals, None), counts, strict=True)):
             padding = options.proposal.padding if levels else 0.0
+            if network is None and levels and jitter is not None and options.guidance:
+                weights = weights.detach() + options.guidance * _prior_mass(levels[-1].t, rays)
             s = stepfun.resample(s, weights, count, padding, None if jitter is None else jitter[:, index])
             t = coord.t_from_s(s, rays.near, rays.far, options.spacing)
             samples = Samples(rays.origins, rays.directions, rays.radii, t)
@@ -80,3 +88,11 @@ class RadianceField(nn.Module):
         """Appearance vectors (R, A); zero, the mean appearance, where ``camera_idx`` < 0."""
         known = (camera_idx >= 0).unsqueeze(-1)
         return torch.where(known, self.appearance[camera_idx.clamp_min(0)], torch.zeros_like(self.appearance[:1]))
+
+
+def _prior_mass(t: Tensor, rays: RayBatch) -> Tensor:
+    """Where the depth prior expects the surface: its mass in each interval, (R, S); zero without a prior."""
+    deviation = torch.hypot(PRIOR_SPREAD * rays.depth, rays.sigma)
+    valid = rays.depth > 0
+    mass = stepfun.gaussian_mass(t, rays.depth, torch.where(valid, deviation, 1.0))
+    return torch.where(valid[:, None], mass, 0.0)

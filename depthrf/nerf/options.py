@@ -64,6 +64,9 @@ class ModelOptions:
     field: FieldOptions = option(FieldOptions, "radiance field")
     proposal: ProposalOptions = option(ProposalOptions, "proposal networks")
     num_samples: int = option(24, "field samples per ray")
+    guidance: float = option(
+        1.0, "in training, weight of the depth prior beside the proposals' where a ray's field samples are placed"
+    )
     spacing: str = option("power", "spacing of the first samples along a ray", choices=("linear", "power", "inverse"))
     background: str = option(
         "last", "behind the last sample: a colour, or its own colour", choices=("last", "white", "black")
@@ -95,7 +98,17 @@ class LossOptions:
     interlevel: float = option(1.0, "weight of the proposal loss")
     distortion: float = option(0.01, "weight of the distortion loss")
     appearance: float = option(1e-3, "weight of the squared appearance embedding")
+    grid_decay: float = option(0.1, "weight of the squared entries of the hash grids, means of levels")
     unseen: UnseenOptions = option(UnseenOptions, "rays of unseen cameras")
+
+
+@dataclass(frozen=True)
+class FewPhotosOptions:
+    """What changes where photos are few: they cannot tell colour that depends on the view from shape."""
+
+    most: int = option(9, "number of photos up to which this holds; 0: never")
+    view_degree: int = option(0, "greatest degree of the view-direction encoding")
+    unseen_share: float = option(0.25, "least share of rays of unseen cameras, before a plain background")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from depthrf.nerf import coord, encoding
-from depthrf.nerf.field import HashEncoding, Samples, TruncExp, mlp
+from depthrf.nerf.field import HashEncoding, Samples, TruncExp, grid_mlp, mlp
 from depthrf.nerf.options import ModelOptions
 
 
@@ -21,7 +21,7 @@ class HashProposal(nn.Module):
         super().__init__()
         self.bias = options.field.density_bias
         self.encoding = HashEncoding(options.proposal.grid, antialias=options.field.antialias)
-        self.mlp = mlp(self.encoding.num_features, options.proposal.width, 1)
+        self.mlp = grid_mlp(self.encoding.num_features, options.proposal.width, 1)
 
     def forward(self, samples: Samples) -> Tensor:
         raw = self.mlp(self.encoding(samples))[..., 0].float()

@@ -131,6 +131,21 @@ class PixelStore:
         return len(self.with_depth) / self.num_drawn
 
     @property
+    def num_photos(self) -> int:
+        return len(self.cameras.intrinsics)
+
+    @property
+    def pixel_width(self) -> float:
+        """Width of a pixel where its surface lies, median over the pixels with a depth prior; else halfway to far."""
+        focal = self.cameras.intrinsics[:, 0]
+        if not len(self.with_depth):
+            bounds = self.cameras.bounds
+            return float(0.5 * (bounds.near + bounds.far) / focal.median())
+        some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)]
+        view_idx = torch.searchsorted(self.ends, some, right=True)
+        return float((self.depth[some] / focal[view_idx]).median())
+
+    @property
     def num_drawn(self) -> int:
         return len(self.rgb) if self.drawn is None else len(self.drawn)
 

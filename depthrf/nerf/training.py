@@ -86,7 +86,8 @@ class Trainer:
         mine, moved = rendered.part(own), jitter[own]
         part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
         output = ModelOutput.of(self.workers.gather(part.tensors()))
-        losses = total_loss(output, rays, self.workers.once(self.model.appearance), self.losses)
+        appearance, *grids = (self.workers.once(p) for p in (self.model.appearance, *self.model.grids))
+        losses = total_loss(output, rays, appearance, grids, self.losses)
         loss = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

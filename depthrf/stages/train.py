@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthrf import console, device, distributed
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.nerf.options import LossOptions, ModelOptions, OptimiserOptions
+from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.options import identity, option, seconds_of
 from depthrf.workspace import Workspace, fingerprints
 
@@ -40,6 +40,7 @@ class Options:
     preview_steps: int = option(200, "steps between the pictures in nerf/val, at most 3 % of the time", identity=False)
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
+    few: FewPhotosOptions = option(FewPhotosOptions, "what changes where photos are few")
     optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     import torch
 
     from depthrf.io.trained_field import TrainedField
+    from depthrf.nerf.adapting import adapted
     from depthrf.nerf.hashgrid import missing_for_triton
     from depthrf.nerf.model import RadianceField
     from depthrf.nerf.parallel import Workers
@@ -93,10 +95,13 @@ def run(workspace: Workspace, options: Options) -> Summary:
             "--set train.optimiser.batch_rays=N"
         )
     store, normalised_from_scene, bounds, camera = _load(workspace, options, target)
-    num_photos = len(store.cameras.intrinsics)
+    num_photos = store.num_photos
     torch.manual_seed(options.seed)
-    model = RadianceField(options.model, num_photos=num_photos).to(target)
-    trainer = Trainer(model, options.optimiser, options.loss, seed=options.seed, workers=workers)
+    model_options, losses = adapted(
+        options.model, options.loss, options.few, num_photos=num_photos, pixel_width=store.pixel_width
+    )
+    model = RadianceField(model_options, num_photos=num_photos).to(target)
+    trainer = Trainer(model, options.optimiser, losses, seed=options.seed, workers=workers)
     field = TrainedField(model, normalised_from_scene, bounds, options.max_side)
     console.note(
         f"  {num_photos} photos at {camera.width}x{camera.height} on {target}; "

@@ -78,8 +78,8 @@ def trainer(model_options: ModelOptions, steps: int, loss: LossOptions | None = 
 
 def test_learns_a_wall_with_its_depth() -> None:
     wide = replace(SMALL, field=replace(SMALL.field, width=32))
-    t, store = trainer(wide, 250), wall_store()
-    for _ in range(250):
+    t, store = trainer(wide, 350), wall_store()
+    for _ in range(350):
         result = t.advance(store)
     assert float(result.psnr) > 25
     view = wall_views()[1]

@@ -1,0 +1,39 @@
+"""Options fitted to the photos that there are: how many, and how finely they see the scene."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from depthrf.nerf import coord
+from depthrf.nerf.options import FewPhotosOptions, GridOptions, LossOptions, ModelOptions
+
+
+def adapted(
+    model: ModelOptions, losses: LossOptions, few: FewPhotosOptions, *, num_photos: int, pixel_width: float
+) -> tuple[ModelOptions, LossOptions]:
+    """The options to train with.
+
+    Args:
+        model, losses: As asked for.
+        few: What changes up to a number of photos.
+        num_photos: Training photos.
+        pixel_width: Width of a pixel where its surface lies (``PixelStore.pixel_width``).
+    """
+    field = replace(model.field, grid=_resolved(model, pixel_width))
+    if num_photos <= few.most:
+        field = replace(field, view_degree=min(field.view_degree, few.view_degree))
+        if model.background != "last":  # in front of real surroundings these rays did not pay
+            share = max(losses.unseen.share, few.unseen_share)
+            losses = replace(losses, unseen=replace(losses.unseen, share=share))
+    return replace(model, field=field), losses
+
+
+def _resolved(model: ModelOptions, pixel_width: float) -> GridOptions:
+    """A grid no finer than what the photos resolve.
+
+    Cells much narrower than a pixel lie between the rays of the training photos: what is learned there is noise, which
+    a view from elsewhere shows.
+    """
+    grid = model.field.grid
+    cells = int(coord.GRID_WIDTH / pixel_width)
+    return replace(grid, finest=min(grid.finest, max(cells, 2 * grid.coarsest)))

@@ -1,0 +1,179 @@
+"""What each part of the fast field brings: the preset, and the preset with one thing changed.
+
+    python -m tests.benchmarks.ablation lego-3|lego-6|kitchen-18 -o DIR [--only NAME,...] [--steps N] [--size PIXELS]
+                                        [--workspace DIR] [--threads N]
+
+``lego-N`` trains on the first N views with `depthrf bench`'s hash field settings and scores every 16th test view;
+``kitchen-18`` trains in a workspace in which all stages up to merge have run and scores its 12 test photos:
+
+    depthrf reconstruct images/ -o WORKSPACE --pipeline rgbd --until merge --poses transforms.json --sensor-depth depth/
+        --depth-camera transforms.json --refine-intrinsics
+
+Each variant leaves ``DIR/<scene>/<name>.json`` and a picture; variants that are there are not run again. The data is
+looked for in $DEPTHRF_DATA or ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from depthrf import pipeline
+from depthrf.bench import blender, protocol
+from depthrf.io.blender import read_split
+from depthrf.io.trained_field import TrainedField
+from depthrf.nerf.adapting import adapted
+from depthrf.nerf.model import RadianceField
+from depthrf.nerf.training import Trainer
+from depthrf.options import build
+from depthrf.stages import held_out
+from depthrf.stages import train as train_stage
+from depthrf.stages.scoring import mean_scores, score_view
+from depthrf.workspace import Workspace
+
+DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+LEGO: dict[str, list[str]] = {
+    "preset": [],
+    "without depth (none)": ["loss.depth=none"],
+    "l2": ["loss.depth=l2"],
+    "urf": ["loss.depth=urf"],
+    "ds_nerf": ["loss.depth=ds_nerf"],
+    "without rays of unseen cameras": ["loss.unseen.share=0"],
+    "without their opacity term": ["loss.unseen.opacity=0"],
+    "with view-dependent colour": ["model.field.view_degree=2"],
+    "density bias -1": ["model.field.density_bias=-1"],
+    "without distortion": ["loss.distortion=0"],
+    "with anti-aliasing": ["model.field.antialias=true"],
+}
+KITCHEN: dict[str, list[str]] = {
+    "preset": [],
+    "without depth (none)": ["loss.depth=none"],
+    "l2": ["loss.depth=l2"],
+    "urf": ["loss.depth=urf"],
+    "ds_nerf": ["loss.depth=ds_nerf"],
+    "with rays of unseen cameras within 0.3 rad": [
+        "loss.unseen.share=0.2",
+        "loss.unseen.angle=0.3",
+        "loss.unseen.tilt=0.15",
+        "loss.unseen.opacity=0",
+    ],
+    "without view-dependent colour": ["model.field.view_degree=0"],
+    "density bias -3": ["model.field.density_bias=-3"],
+    "without distortion": ["loss.distortion=0"],
+    "with anti-aliasing": ["model.field.antialias=true"],
+    "without appearance vectors": ["model.field.appearance=0"],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant's scores (means over the test views), steps and speed."""
+
+    name: str
+    changes: list[str]
+    steps: int
+    seconds: float
+    rays_per_second: int
+    scores: dict[str, float | None]
+
+
+def trained(store: Any, options: Any, seed: int) -> tuple[RadianceField, float]:
+    """The model after all steps, and the seconds they took."""
+    torch.manual_seed(seed)
+    count, width = store.num_photos, store.pixel_width
+    model_options, losses = adapted(options.model, options.loss, options.few, num_photos=count, pixel_width=width)
+    model = RadianceField(model_options, num_photos=count)
+    trainer = Trainer(model, options.optimiser, losses, seed=seed)
+    start = time.monotonic()
+    for _ in range(options.optimiser.steps):
+        trainer.advance(store)
+    return model.eval(), time.monotonic() - start
+
+
+def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:
+    scene = DATA / "lego"
+    tables = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS["hash"])
+    fixed = [f"optimiser.steps={arguments.steps}", f"size={arguments.size}", "optimiser.batch_rays=4096"]
+    options = build(
+        protocol.Options, pipeline.merge_tables(tables, pipeline.assignments([*fixed, *changes])), "changes"
+    )
+    frames, test = read_split(scene, "train")[:views], read_split(scene, "test")[::16]
+    store = blender._load_store([blender._camera(frames[0], options.size, 0)], frames, torch.device("cpu"))
+    model, seconds = trained(store, options, arguments.seed)
+    field = TrainedField(model, *blender._normalised(), options.size)
+    (scores,) = blender._score(picture, field, test, options)
+    return options, seconds, {"psnr": scores.psnr, "ssim": scores.ssim}
+
+
+def kitchen(changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:
+    workspace = Workspace(arguments.workspace)
+    fixed = [f"max_side={arguments.size}", f"optimiser.steps={arguments.steps}", "optimiser.batch_rays=4096"]
+    table = pipeline.merge_tables(pipeline.load_pipeline("rgbd"), {"train": pipeline.assignments([*fixed, *changes])})
+    options = pipeline.make_plan(table, "rgbd")["train"]
+    store, similarity, bounds, _ = train_stage._load(workspace, options, torch.device("cpu"))
+    model, seconds = trained(store, options, arguments.seed)
+    field = TrainedField(model, similarity, bounds, options.max_side)
+    found = held_out.find(workspace, None)
+    rows = []
+    for view in found.views:
+        photo, depth = found.images / view.name, found.depth.get(view.name)
+        rows.append(score_view(field, view, photo, picture, masks=found.masks, reference=depth))
+    return options, seconds, mean_scores(rows)
+
+
+def variant(scene: str, name: str, changes: list[str], arguments: argparse.Namespace) -> Run:
+    """Trains and scores one variant, or reads it where it is there."""
+    stem = "".join(c if c.isalnum() or c in "-." else "_" for c in name)
+    done = arguments.output / scene / f"{stem}.json"
+    if not done.is_file():
+        done.parent.mkdir(parents=True, exist_ok=True)
+        kind, _, number = scene.partition("-")
+        run: Callable[..., Any] = kitchen if kind == "kitchen" else lambda *a: lego(int(number), *a)
+        options, seconds, scores = run(changes, arguments, done.with_suffix(".png"))
+        optimiser = options.optimiser
+        rate = round(optimiser.steps * optimiser.batch_rays / seconds)
+        found = Run(name, changes, optimiser.steps, round(seconds, 1), rate, scores)
+        done.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    return Run(**json.loads(done.read_text(encoding="utf-8")))
+
+
+def table(runs: list[Run]) -> Table:
+    names = ("psnr", "psnr_exposure_fit", "ssim", "depth_median_abs_error")
+    shown = Table("variant", *names, "rays/s")
+    for run in runs:
+        values = (run.scores.get(name) for name in names)
+        shown.add_row(run.name, *("-" if v is None else f"{v:.3f}" for v in values), f"{run.rays_per_second:,}")
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scene", help="lego-N or kitchen-18")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--only", help="names of variants, separated by commas")
+    parser.add_argument("--workspace", type=Path, help="kitchen-18: where all stages up to merge have run")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--size", type=int, default=200, help="longer side of the photos in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    variants = KITCHEN if arguments.scene.startswith("kitchen") else LEGO
+    names = arguments.only.split(",") if arguments.only else list(variants)
+    runs = [variant(arguments.scene, name, variants[name], arguments) for name in names]
+    Console().print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
