@@ -64,10 +64,14 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Run:
-    """What one of the two did; ``step_seconds`` and ``view_seconds`` in order, ``renderings`` by photo stem."""
+    """What one of the two did; ``step_seconds`` and ``view_seconds`` in order, ``renderings`` by photo stem.
+
+    ``cpu_seconds``: of all steps and threads; fewer than seconds times threads where something else took the cores.
+    """
 
     name: str
     step_seconds: list[float]
+    cpu_seconds: float
     view_seconds: list[float]
     rays_per_view: int
     threads: int
@@ -92,7 +96,9 @@ def run_nerfstudio(scene: Scene, arguments: argparse.Namespace) -> Run:
             depths = {k: z_depth(maps[f"distance_{k}"], view.camera, summary["units_per_metre"]) for k in _DEPTHS}
             renderings[view.stem] = Rendering(maps["rgb"], depths.pop("median"), depths)
     settings = {k: summary[k] for k in ("torch", "camera_optimizer", "units_per_metre")}
-    measured = {k: summary[k] for k in ("name", "step_seconds", "view_seconds", "rays_per_view", "threads")}
+    measured = {
+        k: summary[k] for k in ("name", "step_seconds", "cpu_seconds", "view_seconds", "rays_per_view", "threads")
+    }
     return Run(**measured, renderings=renderings, settings=settings)
 
 
@@ -106,7 +112,9 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
     torch.manual_seed(options.seed)
     model = RadianceField(options.model, num_photos=len(scene.train)).to(target)
     trainer = Trainer(model, options.optimiser, options.loss, seed=options.seed)
+    processor = time.process_time()
     steps = timed_steps(trainer, store, arguments.seconds)
+    processor = time.process_time() - processor
     renderings, view_seconds = {}, []
     to_metres = np.float32(scene.metres_per_unit / normalised_from_scene.scale)
     for view in scene.test[:: arguments.score_every]:
@@ -117,7 +125,7 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
         np.savez(folder / f"{view.stem}.npz", rgb=rendered.rgb, depth=renderings[view.stem].depth)
     rays = scene.test[0].camera.width * scene.test[0].camera.height
     settings = {"torch": torch.__version__, "pipeline": arguments.pipeline}
-    return Run("depthrf", steps, view_seconds, rays, torch.get_num_threads(), renderings, settings)
+    return Run("depthrf", steps, processor, view_seconds, rays, torch.get_num_threads(), renderings, settings)
 
 
 def train_options(arguments: argparse.Namespace) -> train.Options:
@@ -173,6 +181,7 @@ def report(run: Run, scene: Scene, batch_rays: int) -> dict[str, Any]:
         "rays": steps * batch_rays,
         "seconds": round(seconds, 2),
         "rays_per_second": steps * batch_rays / seconds,
+        "rays_per_cpu_second": steps * batch_rays / run.cpu_seconds,
         "median_step_seconds": statistics.median(run.step_seconds),
         "rendered_rays_per_second": run.rays_per_view / statistics.median(run.view_seconds),
         "mean": {**mean_scores(rows), **({_EXPECTED: statistics.fmean(expected)} if expected else {})},
@@ -185,6 +194,7 @@ def ratios(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
     peer_error = min(peer["mean"]["depth_median_abs_error"], peer["mean"][_EXPECTED])
     return {
         "rays_per_second, ours / peer": ours["rays_per_second"] / peer["rays_per_second"],
+        "rays_per_cpu_second, ours / peer": ours["rays_per_cpu_second"] / peer["rays_per_cpu_second"],
         "rendered_rays_per_second, ours / peer": ours["rendered_rays_per_second"] / peer["rendered_rays_per_second"],
         "psnr, ours - peer": ours["mean"]["psnr"] - peer["mean"]["psnr"],
         "psnr_exposure_fit, ours - peer": ours["mean"]["psnr_exposure_fit"] - peer["mean"]["psnr_exposure_fit"],
@@ -195,9 +205,14 @@ def ratios(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
 def print_table(runs: list[dict[str, Any]]) -> None:
     columns = ("psnr", "psnr_exposure_fit", "ssim", "depth_abs_rel", "depth_median_abs_error", _EXPECTED)
     titles = ("PSNR", "fitted", "SSIM", "AbsRel", "median m", "of mean m")
-    print(f"{'':34}{'steps':>7}{'s':>7}{'rays/s':>9}{'rendered':>10}" + "".join(f"{t:>11}" for t in titles))
+    print(
+        f"{'':34}{'steps':>7}{'s':>7}{'rays/s':>9}{'rays/cpu s':>12}{'rendered':>10}"
+        + "".join(f"{t:>11}" for t in titles)
+    )
     for run in runs:
-        speed = f"{run['rays_per_second']:9.0f}{run['rendered_rays_per_second']:10.0f}"
+        speed = (
+            f"{run['rays_per_second']:9.0f}{run['rays_per_cpu_second']:12.0f}{run['rendered_rays_per_second']:10.0f}"
+        )
         values = (run["mean"].get(name) for name in columns)
         scores = "".join(f"{'-':>11}" if v is None else f"{v:11.4f}" for v in values)
         print(f"{run['name']:34}{run['steps']:7}{run['seconds']:7.0f}{speed}{scores}")

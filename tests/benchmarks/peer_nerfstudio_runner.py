@@ -116,13 +116,16 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     trainer = make_trainer(arguments)
+    processor = time.process_time()
     steps = train(trainer, arguments.seconds)
+    processor = time.process_time() - processor
     summary = {
         "name": f"nerfstudio {version('nerfstudio')} {METHOD}",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "camera_optimizer": trainer.config.pipeline.model.camera_optimizer.mode,
         "step_seconds": steps,
+        "cpu_seconds": processor,
         **render(trainer, arguments),
     }
     (arguments.output / "summary.json").write_text(json.dumps(summary), encoding="utf-8")

@@ -73,8 +73,9 @@ def test_a_plane_across_the_view_has_one_z_depth() -> None:
 
 def test_the_peers_depth_error_is_that_of_its_better_depth() -> None:
     scores = {"psnr": 20.0, "psnr_exposure_fit": 21.0, "depth_median_abs_error": 0.1}
-    speeds = {"rays_per_second": 100.0, "rendered_rays_per_second": 400.0}
+    speeds = {"rays_per_second": 100.0, "rays_per_cpu_second": 50.0, "rendered_rays_per_second": 400.0}
     peer = {**speeds, "mean": {**scores, "depth_median_abs_error_of_expected": 0.08}}
-    ours = {"rays_per_second": 300.0, "rendered_rays_per_second": 800.0, "mean": {**scores, "psnr": 22.0}}
+    speeds = {"rays_per_second": 300.0, "rays_per_cpu_second": 200.0, "rendered_rays_per_second": 800.0}
+    ours = {**speeds, "mean": {**scores, "psnr": 22.0}}
     found = ratios(ours, peer)
-    np.testing.assert_allclose(list(found.values()), [3.0, 2.0, 2.0, 0.0, 1.25])
+    np.testing.assert_allclose(list(found.values()), [3.0, 4.0, 2.0, 2.0, 0.0, 1.25])
