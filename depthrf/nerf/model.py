@@ -40,7 +40,7 @@ class RadianceField(nn.Module):
         """
         options = self.options
         num_rays = len(rays.origins)
-        norm = rays.directions.norm(dim=-1)
+        norm = rays.directions.detach().norm(dim=-1)  # turning a photo does not change it
         s = torch.linspace(0.0, 1.0, 2, device=norm.device).expand(num_rays, 2)
         weights = torch.ones((num_rays, 1), device=norm.device)
         levels: list[Level] = []
@@ -52,7 +52,8 @@ class RadianceField(nn.Module):
             t = coord.t_from_s(s, rays.near, rays.far, options.spacing)
             samples = Samples(rays.origins, rays.directions, rays.radii, t)
             if network is not None:
-                density = network(samples)
+                # What the photos show is in the field alone: proposals must not move the photos (losses.interlevel).
+                density = network(samples.detached())
             else:
                 density, features = self.field.density(samples)
             weights = render.weights_from_density(t, density, norm)

@@ -84,6 +84,7 @@ class LossOptions:
     interlevel: float = option(1.0, "weight of the proposal loss")
     distortion: float = option(0.01, "weight of the distortion loss")
     appearance: float = option(1e-3, "weight of the squared appearance embedding")
+    pose: float = option(0.1, "weight of the squared pose corrections (radians, normalised lengths), mean over photos")
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,6 @@ class OptimiserOptions:
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
+    pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
     mixed_precision: bool = option(True, "MLPs in bfloat16, where a GPU computes in it; all else stays in float32")
