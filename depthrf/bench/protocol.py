@@ -27,7 +27,6 @@ PRESETS: dict[str, dict[str, Any]] = {
             "field": {"kind": "mlp", "width": 256, "depth": 8, "view_degree": 4, "appearance": 0},
             "proposal": {"num_samples": [64, 64], "width": 256},
             "num_samples": 32,
-            "guidance": 0.0,
         },
         "few": {"most": 0},
         "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},

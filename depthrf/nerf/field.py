@@ -28,6 +28,10 @@ class Samples:
     radii: Tensor
     t: Tensor
 
+    def detached(self) -> Samples:
+        """The same, through which no gradient flows to the rays."""
+        return Samples(self.origins.detach(), self.directions.detach(), self.radii, self.t)
+
     def points(self) -> Tensor:
         """Interval midpoints, (R, S, 3)."""
         mid = 0.5 * (self.t[:, 1:] + self.t[:, :-1])

@@ -12,7 +12,6 @@ from depthrf.nerf.proposal import PROPOSALS
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
-PRIOR_SPREAD = 0.01  # share of its depth over which samples are placed around a surface that is known exactly
 VISIBLE = 1e-3  # least weight whose colour is computed: less changes no 8-bit colour
 
 
@@ -46,7 +45,7 @@ class RadianceField(nn.Module):
         """
         options = self.options
         num_rays = len(rays.origins)
-        norm = rays.directions.norm(dim=-1)
+        norm = rays.directions.detach().norm(dim=-1)  # turning a photo does not change it
         s = torch.linspace(0.0, 1.0, 2, device=norm.device).expand(num_rays, 2)
         weights = torch.ones((num_rays, 1), device=norm.device)
         levels: list[Level] = []
@@ -54,13 +53,12 @@ class RadianceField(nn.Module):
         counts = (*options.proposal.num_samples, options.num_samples)
         for index, (network, count) in enumerate(zip((*self.proposals, None), counts, strict=True)):
             padding = options.proposal.padding if levels else 0.0
-            if network is None and levels and jitter is not None and options.guidance:
-                weights = weights.detach() + options.guidance * _prior_mass(levels[-1].t, rays)
             s = stepfun.resample(s, weights, count, padding, None if jitter is None else jitter[:, index])
             t = coord.t_from_s(s, rays.near, rays.far, options.spacing)
             samples = Samples(rays.origins, rays.directions, rays.radii, t)
             if network is not None:
-                density = network(samples)
+                # What the photos show is in the field alone: proposals must not move the photos (losses.interlevel).
+                density = network(samples.detached())
             else:
                 density, features = self.field.density(samples)
             weights = render.weights_from_density(t, density, norm)
@@ -88,11 +86,3 @@ class RadianceField(nn.Module):
         """Appearance vectors (R, A); zero, the mean appearance, where ``camera_idx`` < 0."""
         known = (camera_idx >= 0).unsqueeze(-1)
         return torch.where(known, self.appearance[camera_idx.clamp_min(0)], torch.zeros_like(self.appearance[:1]))
-
-
-def _prior_mass(t: Tensor, rays: RayBatch) -> Tensor:
-    """Where the depth prior expects the surface: its mass in each interval, (R, S); zero without a prior."""
-    deviation = torch.hypot(PRIOR_SPREAD * rays.depth, rays.sigma)
-    valid = rays.depth > 0
-    mass = stepfun.gaussian_mass(t, rays.depth, torch.where(valid, deviation, 1.0))
-    return torch.where(valid[:, None], mass, 0.0)

@@ -64,9 +64,6 @@ class ModelOptions:
     field: FieldOptions = option(FieldOptions, "radiance field")
     proposal: ProposalOptions = option(ProposalOptions, "proposal networks")
     num_samples: int = option(24, "field samples per ray")
-    guidance: float = option(
-        1.0, "in training, weight of the depth prior beside the proposals' where a ray's field samples are placed"
-    )
     spacing: str = option("power", "spacing of the first samples along a ray", choices=("linear", "power", "inverse"))
     background: str = option(
         "last", "behind the last sample: a colour, or its own colour", choices=("last", "white", "black")
@@ -99,6 +96,7 @@ class LossOptions:
     distortion: float = option(0.01, "weight of the distortion loss")
     appearance: float = option(1e-3, "weight of the squared appearance embedding")
     grid_decay: float = option(0.1, "weight of the squared entries of the hash grids, means of levels")
+    pose: float = option(0.1, "weight of the squared pose corrections (radians, normalised lengths), mean over photos")
     unseen: UnseenOptions = option(UnseenOptions, "rays of unseen cameras")
 
 
@@ -120,5 +118,6 @@ class OptimiserOptions:
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
+    pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
     mixed_precision: bool = option(True, "MLPs in bfloat16, where GPU or CPU computes in it; all else stays in float32")

@@ -40,7 +40,7 @@ class Workers:
         return [c.reshape(-1, *x.shape[1:]) for c, x in zip(columns, own, strict=True)]
 
     def once(self, parameter: Tensor) -> Tensor:
-        """For loss terms of a parameter itself, which must count in one process only."""
+        """For loss terms of a parameter (or what follows from it) alone, which must count in one process only."""
         return parameter if self.rank == 0 else parameter.detach()
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

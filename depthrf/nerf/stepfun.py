@@ -70,12 +70,6 @@ def distortion(t: Tensor, w: Tensor) -> Tensor:
     return between + within
 
 
-def gaussian_mass(t: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Mass of a Gaussian in each interval. (R, S+1), (R,), (R,) with deviations > 0 -> (R, S)."""
-    cdf: Tensor = torch.special.ndtr((t - mean[:, None]) / deviation[:, None])
-    return cdf[:, 1:] - cdf[:, :-1]
-
-
 def quantile(t: Tensor, w: Tensor, q: float) -> Tensor:
     """Position (R,) where the cumulative weight reaches the share ``q`` of the ray's total; the far end if w is 0."""
     cdf = torch.cumsum(w, dim=-1)

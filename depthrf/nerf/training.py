@@ -16,6 +16,7 @@ from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
+from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
@@ -50,7 +51,8 @@ class Trainer:
     """Optimises a model on a pixel store.
 
     ``step`` counts the optimiser steps done, ``total`` those of the whole run. ``rate_factor`` scales the learning
-    rate. At most ``chunk_rays`` rays are rendered at a time: less takes less memory and changes no gradient.
+    rate. At most ``chunk_rays`` rays are rendered at a time: less takes less memory and changes no gradient. ``poses``
+    are the corrections to the photos' poses where those are learned too; their learning rate has the model's schedule.
     """
 
     def __init__(
@@ -64,9 +66,15 @@ class Trainer:
     ) -> None:
         self.model, self.options, self.losses, self.seed, self.workers = model, optimiser, losses, seed, workers
         self.device = model.appearance.device
-        self.optimiser = torch.optim.Adam(
-            model.parameters(), lr=optimiser.rate, betas=(0.9, 0.99), eps=1e-15, fused=True
-        )
+        learned = [list(model.parameters())]
+        self.poses: PoseCorrections | None = None
+        if optimiser.pose_rate > 0.0:
+            self.poses = PoseCorrections(len(model.appearance), device=self.device)
+            learned.append(list(self.poses.parameters()))
+        self._shares = [1.0, optimiser.pose_rate / optimiser.rate][: len(learned)]  # of the learning rate
+        self.parameters = [p for group in learned for p in group]
+        groups = [{"params": group} for group in learned]
+        self.optimiser = torch.optim.Adam(groups, lr=optimiser.rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
         self.generator = torch.Generator(device=self.device)
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
         self.chunk_rays = optimiser.batch_rays // workers.count
@@ -77,8 +85,8 @@ class Trainer:
     def advance(self, store: RaySource) -> StepResult:
         """One step. The random numbers depend on seed and step only, so a resumed run equals the straight one."""
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate_factor * learning_rate(self.step, self.total, self.options)
+        for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
+            group["lr"] = share * self.rate_factor * learning_rate(self.step, self.total, self.options)
         rays, rendered = self._draw(store)
         size = (self.options.batch_rays, self.model.num_rounds)
         jitter = torch.rand(size, generator=self.generator, device=self.device) - 0.5
@@ -88,11 +96,13 @@ class Trainer:
         output = ModelOutput.of(self.workers.gather(part.tensors()))
         appearance, *grids = (self.workers.once(p) for p in (self.model.appearance, *self.model.grids))
         losses = total_loss(output, rays, appearance, grids, self.losses)
+        if self.poses is not None:
+            losses["pose"] = self.losses.pose * self.workers.once(self.poses.squared())
         loss = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.threads.backward(list(self.model.parameters()))
-        self.workers.sum_gradients(self.model.parameters())
+        self.threads.backward(self.parameters)
+        self.workers.sum_gradients(self.parameters)
         self._update(loss)
         self.step += 1
         with torch.no_grad():
@@ -109,8 +119,13 @@ class Trainer:
         others = store.turntable.turned(store.sample(unseen, 0.0, self.generator), self.losses.unseen, self.generator)
         return rays, RayBatch.joined([rays, others])
 
+    def posed(self, rays: RayBatch) -> RayBatch:
+        """Rays from where the photos are taken to be by now; those of no photo as they are."""
+        return rays if self.poses is None else self.poses(rays)
+
     def _render(self, rays: RayBatch, jitter: Tensor) -> ModelOutput:
         """All rays at once, or in chunks that are rendered again, one at a time, when their gradient is due."""
+        rays = self.posed(rays)  # here, because the graph of each thread's part is its own
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             if len(jitter) <= self.chunk_rays:
                 return self.model(rays, jitter)  # type: ignore[no-any-return]
@@ -124,7 +139,7 @@ class Trainer:
     @torch.no_grad()
     def _update(self, loss: Tensor) -> None:
         """The optimiser's step, left out on the device where loss or gradient is not finite."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         finite = torch.isfinite(loss + torch.nn.utils.get_total_norm(gradients))
         # The fused optimiser takes this from a gradient scaler: 1 leaves parameters and state as they are.
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
@@ -135,11 +150,14 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that :meth:`restore` needs to go on exactly here."""
         plain = {"step": self.step, "total": self.total, "rate_factor": self.rate_factor}
-        return {**plain, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        poses = {} if self.poses is None else {"poses": self.poses.state_dict()}
+        return {**plain, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), **poses}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up a state made by :meth:`state` with the same options."""
         self.model.load_state_dict(state["model"])
+        if self.poses is not None:
+            self.poses.load_state_dict(state["poses"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.total, self.rate_factor = int(state["step"]), int(state["total"]), state["rate_factor"]
         self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)

@@ -23,27 +23,76 @@ def test_kernel_agrees_with_reference(levels: int, features: int, log2_size: int
     torch.manual_seed(0)
     table = torch.randn(levels, 2**log2_size, features)
     cells = resolutions(levels, 4, 512)
-    u = points()
+    places = [points().requires_grad_() for _ in range(2)]
     tables = [table.clone().requires_grad_() for _ in range(2)]
-    outputs = [f(u, t, cells) for f, t in zip((reference.encode, cpu.encode), tables, strict=True)]
+    outputs = [f(u, t, cells) for f, u, t in zip((reference.encode, cpu.encode), places, tables, strict=True)]
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-5)
     grad = torch.randn_like(outputs[0])
     for output in outputs:
         output.backward(grad)
     torch.testing.assert_close(tables[0].grad, tables[1].grad, atol=2e-4, rtol=1e-4)
+    slope = places[0].grad
+    torch.testing.assert_close(slope, places[1].grad, atol=1e-5 * float(slope.abs().max()), rtol=1e-4)
 
 
 def test_kernel_does_not_depend_on_the_number_of_threads() -> None:
     torch.manual_seed(0)
-    u, grad = points(20_000), torch.randn(20_064, 16)
+    u, grad = points(20_000).requires_grad_(), torch.randn(20_064, 16)
     results, before = [], torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
         table = torch.linspace(-1, 1, 8 * 256 * 2).reshape(8, 256, 2).requires_grad_()
         cpu.encode(u, table, resolutions(8, 4, 64)).backward(grad)
-        results.append(table.grad)
+        results.append((table.grad, u.grad))
+        u.grad = None
     torch.set_num_threads(before)
-    assert torch.equal(results[0], results[1])
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+
+
+def test_gradient_of_points_is_that_of_finite_differences() -> None:
+    """In float64, both hashed and dense levels; no point is within a step of a cell's border."""
+    torch.manual_seed(0)
+    table, cells, step = torch.randn(3, 128, 2, dtype=torch.float64), [4, 9, 31], 1e-6
+    inner = (torch.rand(40, 3, dtype=torch.float64) * 0.98 + 0.01 + torch.randint(0, 4, (40, 3))) / 4.0
+    u = inner[((inner[:, None] * torch.tensor(cells)[:, None] % 1.0 - 0.5).abs() < 0.499).all(-1).all(-1)]
+    assert len(u) > 20
+    u.requires_grad_()
+    weights = torch.randn(len(u), 6, dtype=torch.float64)
+    (reference.encode(u, table, cells) * weights).sum().backward()
+    for axis in range(3):
+        moved = step * torch.eye(3, dtype=torch.float64)[axis]
+        difference = reference.encode(u.detach() + moved, table, cells) - reference.encode(
+            u.detach() - moved, table, cells
+        )
+        expected = (difference * weights).sum(-1) / (2.0 * step)
+        torch.testing.assert_close(u.grad[:, axis], expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("encode", [reference.encode, cpu.encode], ids=["reference", "numba"])
+def test_gradient_at_borders_and_outside(encode) -> None:  # type: ignore[no-untyped-def]
+    """Corner values x^2 along x: the slope is the upper cell's on a border, the last cell's at the end, 0 outside."""
+    cells, size = 4, 128
+    table = torch.zeros(1, size, 1)
+    x = torch.arange(5.0).repeat(25)  # x fastest
+    table[0, :125, 0] = x**2
+    for place, slope in [(0.0, 1), (0.25, 3), (0.3, 3), (0.75, 7), (1.0, 7), (-0.1, 0), (1.1, 0), (1e9, 0), (-1e9, 0)]:
+        u = torch.tensor([[place, 0.4, 1.5]], requires_grad=True)
+        encode(u, table, [cells]).sum().backward()
+        torch.testing.assert_close(u.grad, torch.tensor([[4.0 * slope, 0.0, 0.0]]), atol=1e-4, rtol=0.0)
+
+
+@pytest.mark.parametrize("encode", [reference.encode, cpu.encode], ids=["reference", "numba"])
+def test_only_what_is_asked_for_gets_a_gradient(encode) -> None:  # type: ignore[no-untyped-def]
+    u, table = torch.rand(5, 3), torch.rand(2, 64, 2)
+    assert not encode(u, table, [2, 9]).requires_grad
+    learned = table.clone().requires_grad_()
+    encode(u, learned, [2, 9]).sum().backward()
+    moving = u.clone().requires_grad_()
+    encode(moving, table, [2, 9]).sum().backward()
+    assert u.grad is None
+    assert table.grad is None
+    assert float(learned.grad.abs().sum()) > 0
+    assert float(moving.grad.abs().sum()) > 0
 
 
 def test_dense_level_reproduces_a_trilinear_function() -> None:

@@ -237,11 +237,15 @@ def test_previews_stay_within_their_share() -> None:
 
 
 def test_two_processes_train_the_same_field(workspace: Workspace, tmp_path: Path) -> None:
-    """Through torchrun and gloo: the same global batches, gradients summed, only the first process writes."""
+    """Through torchrun and gloo: the same global batches, gradients summed, only the first process writes.
+
+    Photos' poses are corrected as well.
+    """
     chosen = options(steps=6)
+    chosen = replace(chosen, optimiser=replace(chosen.optimiser, pose_rate=1e-2))
     pipeline.save_plan(workspace, pipeline.make_plan({"train": to_dict(chosen)}, "test"))
     straight = pipeline.run_stage(workspace, "train", chosen)
-    model = checkpoint(workspace)["model"]
+    model = checkpoint(workspace)["model"] | checkpoint(workspace)["poses"]
     workspace.record("train").unlink()
     workspace.checkpoint.unlink()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -253,7 +257,7 @@ def test_two_processes_train_the_same_field(workspace: Workspace, tmp_path: Path
     assert done.stderr.count("photos at") == 1
     summary = read_json(workspace.record("train"))["summary"]
     assert summary["final_psnr"] == pytest.approx(straight["final_psnr"], abs=0.02)
-    found = checkpoint(workspace)["model"]
+    found = checkpoint(workspace)["model"] | checkpoint(workspace)["poses"]
     for name, value in model.items():
         # Adam turns rounding into whole steps where a gradient is all rounding: few entries may differ.
         assert ((found[name] - value).abs() < 1e-4).float().mean() > 0.98, name

@@ -6,8 +6,11 @@ Points ``u`` (N, 3) of the unit cube, a ``table`` (L, T, F) of features and ``re
 trilinear interpolation at each level of the features at the eight corners of the cell. The grid of a level has
 ``resolution + 1`` corners a side. Where all corners fit into T entries they are stored densely, x fastest; else the
 entry is ``(x * 1) xor (y * 2654435761) xor (z * 805459861)`` modulo T in unsigned 32-bit arithmetic (Mueller et al.
-2022, eq. 4). T is a power of two. Points outside the cube are clamped to it. Gradients flow into the table; ``u`` is
-treated as constant.
+2022, eq. 4). T is a power of two. Points outside the cube are clamped to it.
+
+Gradients flow into the table and, where they are asked for, into ``u``: those of the interpolation within the point's
+cell, ``resolution`` times the difference of opposite corners. On the border of two cells that is the upper cell's, at
+the end of the cube the last cell's; along an axis on which the point was clamped it is zero.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Hash encoding on the CPU as numba kernels (contract.py).
 
 Forward runs in parallel over points, level by level, so that a thread works in one level's table at a time. Backward
-runs in parallel over levels: each level's gradient has one writer, which needs no atomics and adds in a fixed order, so
-results do not depend on the number of threads. The threads are Python's, as many as PyTorch uses where this is called
-(in a thread that is one of several itself, one): numba's own pool must not be entered by two threads at once.
+runs in parallel over levels for the table and over points for the points: each level's, each point's gradient has one
+writer, which needs no atomics and adds in a fixed order, so results do not depend on the number of threads. The threads
+are Python's, as many as PyTorch uses where this is called (in a thread that is one of several itself, one): numba's own
+pool must not be entered by two threads at once.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _SHARP = np.float32(8.0**-0.5 / 4.0)  # deviation in cells up to which nothing fades: 1 - erf(4) < 2e-8
 
 
 @numba.njit(fastmath=True)
+def position(x, resolution):  # type: ignore[no-untyped-def]
+    """Index of the cell along one axis and the position within it."""
+    x = min(max(x, np.float32(0.0)), np.float32(1.0)) * np.float32(resolution)
+    i = min(np.uint32(x), np.uint32(resolution - 1))
+    return i, x - np.float32(i)
+
+
+@numba.njit(fastmath=True)
 def cell(x, y, z, resolution, size):  # type: ignore[no-untyped-def]
     """Interpolation weights and table entries of the eight corners around a point of the unit cube, x fastest."""
-    r = np.float32(resolution)
-    x = min(max(x, np.float32(0.0)), np.float32(1.0)) * r
-    y = min(max(y, np.float32(0.0)), np.float32(1.0)) * r
-    z = min(max(z, np.float32(0.0)), np.float32(1.0)) * r
-    i = min(np.uint32(x), np.uint32(resolution - 1))
-    j = min(np.uint32(y), np.uint32(resolution - 1))
-    k = min(np.uint32(z), np.uint32(resolution - 1))
-    fx = x - np.float32(i)
-    fy = y - np.float32(j)
-    fz = z - np.float32(k)
+    i, fx = position(x, resolution)
+    j, fy = position(y, resolution)
+    k, fz = position(z, resolution)
     side = np.int64(resolution + 1)
     one = np.uint32(1)
     if side * side * side <= size:
@@ -107,6 +110,47 @@ def _kernels(features: int) -> tuple[Any, Any]:
     return forward, backward
 
 
+@numba.njit(fastmath=True)
+def _slope(d, fa, fb):  # type: ignore[no-untyped-def]
+    """Bilinear interpolation at (fa, fb) of the four differences across a cell, a fastest."""
+    ga, gb = np.float32(1.0) - fa, np.float32(1.0) - fb
+    return gb * (ga * d[0] + fa * d[1]) + fb * (ga * d[2] + fa * d[3])
+
+
+@functools.cache
+def _point_kernel(features: int) -> Any:
+    """Backward for the points, level by level as in forward."""
+
+    @numba.njit(fastmath=True, nogil=True)
+    def backward_points(first, last, u, table, grad_out, resolutions, grad_u):  # type: ignore[no-untyped-def]
+        levels, size, _ = table.shape
+        for level in range(levels):
+            t, resolution = table[level], resolutions[level]
+            scale = np.float32(resolution)
+            for n in range(first, last):
+                _, e = cell(u[n, 0], u[n, 1], u[n, 2], resolution, size)
+                zero = np.float32(0.0)
+                v0, v1, v2, v3, v4, v5, v6, v7 = zero, zero, zero, zero, zero, zero, zero, zero
+                for f in range(features):
+                    d = scale * grad_out[n, level * features + f]
+                    v0 += d * t[e[0], f]
+                    v1 += d * t[e[1], f]
+                    v2 += d * t[e[2], f]
+                    v3 += d * t[e[3], f]
+                    v4 += d * t[e[4], f]
+                    v5 += d * t[e[5], f]
+                    v6 += d * t[e[6], f]
+                    v7 += d * t[e[7], f]
+                fx = position(u[n, 0], resolution)[1]
+                fy = position(u[n, 1], resolution)[1]
+                fz = position(u[n, 2], resolution)[1]
+                grad_u[n, 0] += _slope((v1 - v0, v3 - v2, v5 - v4, v7 - v6), fy, fz)
+                grad_u[n, 1] += _slope((v2 - v0, v3 - v1, v6 - v4, v7 - v5), fx, fz)
+                grad_u[n, 2] += _slope((v4 - v0, v5 - v1, v6 - v2, v7 - v3), fx, fy)
+
+    return backward_points
+
+
 @functools.cache
 def point_encoder(features: int) -> Any:
     """``encode_point(x, y, z, deviation, table, resolutions, out)`` for one point and a table (L * T, F) of all levels.
@@ -152,6 +196,11 @@ def _in_parallel(kernel: Any, count: int, step: int, *arguments: Any) -> None:
         task.result()
 
 
+def _over_points(kernel: Any, points: Any, *arguments: Any) -> None:
+    """``kernel(first, last, points, *arguments)`` on as many parts of the points as there are threads."""
+    _in_parallel(kernel, len(points), max(-(-len(points) // torch.get_num_threads()), 1), points, *arguments)
+
+
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
@@ -159,22 +208,30 @@ class _Encode(torch.autograd.Function):
         u = u.contiguous()
         out = torch.empty((len(u), table.shape[0] * table.shape[2]), dtype=torch.float32)
         forward, _ = _kernels(table.shape[2])
-        step = -(-len(u) // torch.get_num_threads())
-        _in_parallel(forward, len(u), max(step, 1), u.numpy(), table.detach().numpy(), cells, out.numpy())
-        ctx.save_for_backward(u)
+        _over_points(forward, u.detach().numpy(), table.detach().numpy(), cells, out.numpy())
+        # The table is kept only where its slopes will be asked for.
+        ctx.save_for_backward(u, table if ctx.needs_input_grad[0] else None)
         ctx.cells, ctx.shape = cells, table.shape
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
-        (u,) = ctx.saved_tensors
-        grad_table = torch.zeros(ctx.shape, dtype=torch.float32)
-        _, backward = _kernels(ctx.shape[2])
-        gradient = grads[0].contiguous().numpy()
-        _in_parallel(backward, len(ctx.cells), 1, u.numpy(), gradient, ctx.cells, grad_table.numpy())
-        return None, grad_table, None
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        u, table = ctx.saved_tensors
+        grad_out, grad_u, grad_table = grads[0].contiguous().numpy(), None, None
+        points = u.detach().numpy()
+        if ctx.needs_input_grad[0]:
+            grad_u = torch.zeros_like(u)
+            kernel = _point_kernel(ctx.shape[2])
+            _over_points(kernel, points, table.detach().numpy(), grad_out, ctx.cells, grad_u.numpy())
+            grad_u = torch.where((u >= 0.0) & (u <= 1.0), grad_u, 0.0)
+        if ctx.needs_input_grad[1]:
+            grad_table = torch.zeros(ctx.shape, dtype=torch.float32)
+            _, backward = _kernels(ctx.shape[2])
+            _in_parallel(backward, len(ctx.cells), 1, points, grad_out, ctx.cells, grad_table.numpy())
+        return grad_u, grad_table, None
 
 
 def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
     """See ``contract.py``. float32 CPU tensors (N, 3), (L, T, F), L cells per side -> (N, L * F)."""
-    return _Encode.apply(u.detach(), table, resolutions)  # type: ignore[no-any-return]
+    return _Encode.apply(u, table, resolutions)  # type: ignore[no-any-return]

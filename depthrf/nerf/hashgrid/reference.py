@@ -17,7 +17,9 @@ def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
     cells = torch.tensor(resolutions, device=device)
     corners = torch.tensor(_CORNERS, device=device)
 
-    scaled = u.clamp(0.0, 1.0)[:, None, :] * cells[None, :, None].to(u.dtype)  # (N, L, 3)
+    # clamp's own gradient at the very ends of the cube differs between versions of PyTorch.
+    clamped = torch.where((u >= 0.0) & (u <= 1.0), u, u.detach().clamp(0.0, 1.0))
+    scaled = clamped[:, None, :] * cells[None, :, None].to(u.dtype)  # (N, L, 3)
     low = torch.minimum(scaled.floor().long(), cells[None, :, None] - 1)
     fraction = scaled - low
     corner = low[:, :, None, :] + corners  # (N, L, 8, 3)
