@@ -20,11 +20,11 @@ def adapted(
         pixel_width: Width of a pixel where its surface lies (``PixelStore.pixel_width``).
     """
     field = replace(model.field, grid=_resolved(model, pixel_width))
-    if num_photos <= few.most:
+    # Real surroundings, measured with 18 photos, lost by either change.
+    if num_photos <= few.most and model.background != "last":
         field = replace(field, view_degree=min(field.view_degree, few.view_degree))
-        if model.background != "last":  # in front of real surroundings these rays did not pay
-            share = max(losses.unseen.share, few.unseen_share)
-            losses = replace(losses, unseen=replace(losses.unseen, share=share))
+        share = max(losses.unseen.share, few.unseen_share)
+        losses = replace(losses, unseen=replace(losses.unseen, share=share))
     return replace(model, field=field), losses
 
 

@@ -102,11 +102,14 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class FewPhotosOptions:
-    """What changes where photos are few: they cannot tell colour that depends on the view from shape."""
+    """What changes where few photos show an object before a plain background.
+
+    They cannot tell colour that depends on the view from shape, nor haze from nothing.
+    """
 
     most: int = option(9, "number of photos up to which this holds; 0: never")
     view_degree: int = option(0, "greatest degree of the view-direction encoding")
-    unseen_share: float = option(0.25, "least share of rays of unseen cameras, before a plain background")
+    unseen_share: float = option(0.25, "least share of rays of unseen cameras")
 
 
 @dataclass(frozen=True)

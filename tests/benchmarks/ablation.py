@@ -49,12 +49,13 @@ LEGO: dict[str, list[str]] = {
     "l2": ["loss.depth=l2"],
     "urf": ["loss.depth=urf"],
     "ds_nerf": ["loss.depth=ds_nerf"],
-    "without rays of unseen cameras": ["loss.unseen.share=0"],
+    "without rays of unseen cameras": ["few.unseen_share=0"],
     "without their opacity term": ["loss.unseen.opacity=0"],
-    "with view-dependent colour": ["model.field.view_degree=2"],
+    "with view-dependent colour": ["few.view_degree=2"],
     "density bias -1": ["model.field.density_bias=-1"],
     "without distortion": ["loss.distortion=0"],
     "with anti-aliasing": ["model.field.antialias=true"],
+    "without grid decay": ["loss.grid_decay=0"],
 }
 KITCHEN: dict[str, list[str]] = {
     "preset": [],
@@ -73,6 +74,8 @@ KITCHEN: dict[str, list[str]] = {
     "without distortion": ["loss.distortion=0"],
     "with anti-aliasing": ["model.field.antialias=true"],
     "without appearance vectors": ["model.field.appearance=0"],
+    "without grid decay": ["loss.grid_decay=0"],
+    "with pose refinement": ["optimiser.pose_rate=5e-4"],
 }
 
 
