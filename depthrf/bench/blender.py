@@ -172,20 +172,13 @@ def _train(
     """The trained field and the seconds it took, going on from an interrupted run of the same key."""
     import dataclasses
 
-    import torch
-
     from depthrf.io import trained_field
-    from depthrf.nerf.adapting import adapted
-    from depthrf.nerf.model import RadianceField
-    from depthrf.nerf.training import Trainer
+    from depthrf.nerf.training import prepare
 
-    torch.manual_seed(options.seed)
-    model_options, losses = adapted(
-        options.model, options.loss, options.few, num_photos=cell.views, pixel_width=store.pixel_width
-    )
-    losses = dataclasses.replace(losses, depth=cell.loss)
-    model = RadianceField(model_options, num_photos=cell.views).to(target)
-    trainer = Trainer(model, options.optimiser, losses, seed=options.seed)
+    losses = dataclasses.replace(options.loss, depth=cell.loss)
+    parts = options.model, losses, options.few, options.optimiser
+    trainer = prepare(store, *parts, seed=options.seed, device=target)
+    model = trainer.model
     similarity, bounds = _normalised()
     field = trained_field.TrainedField(model, similarity, bounds, options.size)
     seconds = 0.0

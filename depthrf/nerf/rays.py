@@ -84,9 +84,15 @@ class CameraRays:
 
 
 class RaySource(Protocol):
-    """Where training gets its batches."""
+    """Where training gets its batches, and what it is told about the photos (see :class:`PixelStore`)."""
 
     turntable: Turntable
+
+    @property
+    def num_photos(self) -> int: ...
+
+    @property
+    def pixel_width(self) -> float: ...
 
     def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch: ...
 
@@ -132,6 +138,7 @@ class PixelStore:
 
     @property
     def num_photos(self) -> int:
+        """Number of training photos."""
         return len(self.cameras.intrinsics)
 
     @property

@@ -12,15 +12,34 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from depthrf.nerf.adapting import adapted
 from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
-from depthrf.nerf.options import LossOptions, OptimiserOptions
+from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
 from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
 from depthrf.nerf.threads import Threads
+
+
+def prepare(
+    store: RaySource,
+    model: ModelOptions,
+    losses: LossOptions,
+    few: FewPhotosOptions,
+    optimiser: OptimiserOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
+) -> Trainer:
+    """A trainer with a new field for the photos of ``store``, with the options adapted to them."""
+    model, losses = adapted(model, losses, few, num_photos=store.num_photos, pixel_width=store.pixel_width)
+    torch.manual_seed(seed)
+    field = RadianceField(model, num_photos=store.num_photos).to(device)
+    return Trainer(field, optimiser, losses, seed=seed, workers=workers)
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,10 @@ def outputs(workspace: Workspace, options: Options) -> list[Path]:
 
 def run(workspace: Workspace, options: Options) -> Summary:
     """Trains the field, going on from the last checkpoint of an interrupted run with the same options and inputs."""
-    import torch
-
     from depthrf.io.trained_field import TrainedField
-    from depthrf.nerf.adapting import adapted
     from depthrf.nerf.hashgrid import missing_for_triton
-    from depthrf.nerf.model import RadianceField
     from depthrf.nerf.parallel import Workers
-    from depthrf.nerf.training import Trainer
+    from depthrf.nerf.training import prepare
     from depthrf.stages.train_files import TrainingFiles
 
     target = device.resolve(options.device)
@@ -96,13 +92,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
         )
     store, normalised_from_scene, bounds, camera = _load(workspace, options, target)
     num_photos = store.num_photos
-    torch.manual_seed(options.seed)
-    model_options, losses = adapted(
-        options.model, options.loss, options.few, num_photos=num_photos, pixel_width=store.pixel_width
-    )
-    model = RadianceField(model_options, num_photos=num_photos).to(target)
-    trainer = Trainer(model, options.optimiser, losses, seed=options.seed, workers=workers)
-    field = TrainedField(model, normalised_from_scene, bounds, options.max_side)
+    parts = options.model, options.loss, options.few, options.optimiser
+    trainer = prepare(store, *parts, seed=options.seed, device=target, workers=workers)
+    field = TrainedField(trainer.model, normalised_from_scene, bounds, options.max_side)
     console.note(
         f"  {num_photos} photos at {camera.width}x{camera.height} on {target}; "
         f"{store.depth_coverage:.1%} of the pixels have a depth prior"

@@ -32,9 +32,8 @@ from depthrf import pipeline
 from depthrf.bench import blender, protocol
 from depthrf.io.blender import read_split
 from depthrf.io.trained_field import TrainedField
-from depthrf.nerf.adapting import adapted
 from depthrf.nerf.model import RadianceField
-from depthrf.nerf.training import Trainer
+from depthrf.nerf.training import prepare
 from depthrf.options import build
 from depthrf.stages import held_out
 from depthrf.stages import train as train_stage
@@ -93,15 +92,12 @@ class Run:
 
 def trained(store: Any, options: Any, seed: int) -> tuple[RadianceField, float]:
     """The model after all steps, and the seconds they took."""
-    torch.manual_seed(seed)
-    count, width = store.num_photos, store.pixel_width
-    model_options, losses = adapted(options.model, options.loss, options.few, num_photos=count, pixel_width=width)
-    model = RadianceField(model_options, num_photos=count)
-    trainer = Trainer(model, options.optimiser, losses, seed=seed)
+    parts = options.model, options.loss, options.few, options.optimiser
+    trainer = prepare(store, *parts, seed=seed, device=torch.device("cpu"))
     start = time.monotonic()
     for _ in range(options.optimiser.steps):
         trainer.advance(store)
-    return model.eval(), time.monotonic() - start
+    return trainer.model.eval(), time.monotonic() - start
 
 
 def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:

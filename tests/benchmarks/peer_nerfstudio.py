@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,11 +35,10 @@ from depthrf import pipeline
 from depthrf.geometry.camera import DepthPrior, View
 from depthrf.io.images import read_rgb
 from depthrf.nerf.metrics import color_scores, depth_scores
-from depthrf.nerf.model import RadianceField
 from depthrf.nerf.normalise import normalise_view
 from depthrf.nerf.rays import PixelStore, resize_prior
 from depthrf.nerf.schedule import StepBudget
-from depthrf.nerf.training import Trainer
+from depthrf.nerf.training import Trainer, prepare
 from depthrf.nerf.views import render_view
 from depthrf.stages import train
 from depthrf.stages.scoring import mean_scores
@@ -107,11 +105,9 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
     folder, target = fresh_dir(arguments.output / "depthrf"), torch.device("cpu")
     options = train_options(arguments)
     torch.set_num_threads(arguments.threads)
-    numba.set_num_threads(arguments.threads)
     store, normalised_from_scene, bounds, _ = train._load(scene.workspace, options, target)
-    torch.manual_seed(options.seed)
-    model = RadianceField(options.model, num_photos=len(scene.train)).to(target)
-    trainer = Trainer(model, options.optimiser, options.loss, seed=options.seed)
+    parts = options.model, options.loss, options.few, options.optimiser
+    trainer = prepare(store, *parts, seed=options.seed, device=target)
     processor = time.process_time()
     steps = timed_steps(trainer, store, arguments.seconds)
     processor = time.process_time() - processor
@@ -119,7 +115,7 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
     to_metres = np.float32(scene.metres_per_unit / normalised_from_scene.scale)
     for view in scene.test[:: arguments.score_every]:
         start = time.perf_counter()
-        rendered = render_view(model.eval(), normalise_view(view, normalised_from_scene), bounds)
+        rendered = render_view(trainer.model.eval(), normalise_view(view, normalised_from_scene), bounds)
         view_seconds.append(time.perf_counter() - start)
         renderings[view.stem] = Rendering(rendered.rgb, rendered.depth * to_metres, {})
         np.savez(folder / f"{view.stem}.npz", rgb=rendered.rgb, depth=renderings[view.stem].depth)
