@@ -39,6 +39,7 @@ from depthrf.stages import held_out
 from depthrf.stages import train as train_stage
 from depthrf.stages.scoring import mean_scores, score_view
 from depthrf.workspace import Workspace
+from tests.benchmarks.results import origin
 
 DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -80,14 +81,17 @@ KITCHEN: dict[str, list[str]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A variant's scores (means over the test views), steps and speed."""
+    """A variant's scores (means over the test views), steps and speed; ``order``: its place in the table above."""
 
     name: str
+    order: int
     changes: list[str]
     steps: int
     seconds: float
     rays_per_second: int
     scores: dict[str, float | None]
+    size: int
+    origin: dict[str, str]
 
 
 def trained(store: Any, options: Any, seed: int) -> tuple[RadianceField, float]:
@@ -142,7 +146,9 @@ def variant(scene: str, name: str, changes: list[str], arguments: argparse.Names
         options, seconds, scores = run(changes, arguments, done.with_suffix(".png"))
         optimiser = options.optimiser
         rate = round(optimiser.steps * optimiser.batch_rays / seconds)
-        found = Run(name, changes, optimiser.steps, round(seconds, 1), rate, scores)
+        order = list(KITCHEN if kind == "kitchen" else LEGO).index(name)
+        size = arguments.size
+        found = Run(name, order, changes, optimiser.steps, round(seconds, 1), rate, scores, size, origin("cpu"))
         done.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
     return Run(**json.loads(done.read_text(encoding="utf-8")))
 

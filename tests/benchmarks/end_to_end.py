@@ -4,7 +4,7 @@
 
 ``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered
 to the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are
-held out. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need
+held out, scored at their given poses. The given focal length is the depth camera's; that of the photos is found by SfM. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need
 the evaluation data ($DEPTHRF_DATA or ../shared/data).
 """
 
@@ -58,8 +58,9 @@ def fox(folder: Path) -> dict[str, Any]:
 
 def kitchen(folder: Path) -> dict[str, Any]:
     source = DATA / "kitchen"
-    given = ["--poses", source / "transforms.json", "--sensor-depth", source / "depth", "--pipeline", "rgbd"]
-    wall = depthrf("reconstruct", source / "images", "-o", folder / "ws", *given)
+    poses = source / "transforms.json"
+    given = ["--poses", poses, "--sensor-depth", source / "depth", "--depth-camera", poses, "--refine-intrinsics"]
+    wall = depthrf("reconstruct", source / "images", "-o", folder / "ws", *given, "--pipeline", "rgbd")
     workspace = Workspace(folder / "ws")
     depthrf("evaluate", workspace.root)
     return {"wall": wall, **report(workspace)}

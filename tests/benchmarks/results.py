@@ -4,6 +4,8 @@
     python -m tests.benchmarks.results --check             tells whether it is up to date
     python -m tests.benchmarks.results --bench DIR NAME    makes results/NAME.json of a folder of `depthrf bench`
     python -m tests.benchmarks.results --end-to-end FILE   adds what `tests.benchmarks.end_to_end` printed
+    python -m tests.benchmarks.results --ablation DIR      makes results/ablation.json of `tests.benchmarks.ablation`
+    python -m tests.benchmarks.results --peer FILE         makes results/peer.json of `tests.benchmarks.peer_nerfstudio`
 
 One JSON file is one table:
 
@@ -190,6 +192,64 @@ def from_end_to_end(file: Path) -> None:
     _write("end_to_end", {**table, "measured": [*others, row]})
 
 
+_ABLATION = {
+    "psnr": ("PSNR", 2),
+    "psnr_exposure_fit": ("PSNR, exposure fitted", 2),
+    "ssim": ("SSIM", 3),
+    "depth_median_abs_error": ("depth median error", 3),
+}
+
+
+def from_ablation(folder: Path) -> None:
+    """``results/ablation.json`` of what `tests.benchmarks.ablation` left in ``folder``; title and notes are kept."""
+    kept = read(RESULTS / "ablation.json")
+    measured = []
+    for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in scene.glob("*.json")]
+        for run in sorted(runs, key=lambda run: (run["name"] != "preset", run["order"])):
+            values = {"scene": scene.name, "variant": run["name"], "steps": run["steps"], "size": f"{run['size']} px"}
+            for name, (column, digits) in _ABLATION.items():
+                if run["scores"].get(name) is not None:
+                    values[column] = f"{run['scores'][name]:.{digits}f}"
+            measured.append({"values": values, **run["origin"]})
+    columns = ["scene", "variant", "size", "steps", *(column for column, _ in _ABLATION.values())]
+    _write("ablation", {**kept, "columns": columns, "measured": measured})
+
+
+def from_peer(file: Path) -> None:
+    """``results/peer.json`` of one run of `tests.benchmarks.peer_nerfstudio`; title and notes are kept."""
+    kept, result = read(RESULTS / "peer.json"), json.loads(file.read_text(encoding="utf-8"))
+    where = {key: result[key] for key in ("commit", "date", "hardware")}
+    rows = {}
+    for name, run in result["runs"].items():
+        mean = run["mean"]
+        values = {
+            "program": run["name"],
+            "steps": run["steps"],
+            "seconds": f"{run['seconds']:.0f}",
+            "rays/s": f"{run['rays_per_second']:.0f}",
+            "rays/s rendered": f"{run['rendered_rays_per_second']:.0f}",
+            "PSNR": f"{mean['psnr']:.2f}",
+            "PSNR, exposure fitted": f"{mean['psnr_exposure_fit']:.2f}",
+            "SSIM": f"{mean['ssim']:.3f}",
+            "depth median error, m": f"{mean['depth_median_abs_error']:.3f}",
+        }
+        rows[name] = {"values": values, **where}
+    ratios = {k: v for k, v in result["ratios"].items() if "cpu_second" not in k}
+    difference = "; ".join(f"{name}: {value:.2f}" for name, value in ratios.items())
+    notes = [note for note in kept["notes"] if not note.startswith("In this run")]
+    _write(
+        "peer",
+        {
+            **kept,
+            "columns": list(rows["depthrf"]["values"]),
+            "measured": [rows["depthrf"]],
+            "peers": [{**rows["nerfstudio"], "source": "nerfstudio 1.1.5"}],
+            "notes": [*notes, f"In this run, {difference}."],
+        },
+    )
+
+
 def _write(name: str, table: dict[str, Any]) -> None:
     text = json.dumps(table, indent=1, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
@@ -233,11 +293,17 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only tell whether the page is up to date")
     parser.add_argument("--bench", nargs=2, metavar=("DIR", "NAME"), help="take in the results of `depthrf bench`")
     parser.add_argument("--end-to-end", type=Path, metavar="FILE", help="take in an end-to-end run")
+    parser.add_argument("--ablation", type=Path, metavar="DIR", help="take in the variants of an ablation")
+    parser.add_argument("--peer", type=Path, metavar="FILE", help="take in a run beside nerfstudio")
     arguments = parser.parse_args()
     if arguments.bench:
         from_bench(Path(arguments.bench[0]), arguments.bench[1])
     if arguments.end_to_end:
         from_end_to_end(arguments.end_to_end)
+    if arguments.ablation:
+        from_ablation(arguments.ablation)
+    if arguments.peer:
+        from_peer(arguments.peer)
     if arguments.check:
         sys.exit(0 if PAGE.read_text(encoding="utf-8") == page() else f"{PAGE} is not what results/ says")
     PAGE.write_text(page(), encoding="utf-8")
