@@ -4,8 +4,9 @@
 
 ``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered
 to the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are
-held out, scored at their given poses. The given focal length is the depth camera's; that of the photos is found by SfM. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first two need
-the evaluation data ($DEPTHRF_DATA or ../shared/data).
+held out, scored at their given poses. The focal length that comes with these poses is the depth camera's; SfM finds
+that of the photos. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first
+two need the evaluation data ($DEPTHRF_DATA or ../shared/data).
 """
 
 from __future__ import annotations
