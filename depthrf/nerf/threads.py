@@ -14,17 +14,21 @@ from torch import Tensor, nn
 
 from depthrf.nerf.render import ModelOutput
 
+_MOST_PARTS = 4
+
 
 class Threads:
     """Renders parts of a batch side by side; their gradients are summed in the order of the parts.
 
-    With one thread (a GPU, one core) everything happens in the caller's.
+    With one part (a GPU, one core) everything happens in the caller's thread.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        # A worker's operations run in that worker alone.
-        self._pool = ThreadPoolExecutor(count, "train", torch.set_num_threads, (1,)) if count > 1 else None
+    def __init__(self, num_threads: int) -> None:
+        # Each part has a gradient of its own, as large as the model, so there are not as many as there may be cores:
+        # where there are more, the operations of each part have several.
+        self.count = min(num_threads, _MOST_PARTS)
+        each = num_threads // self.count
+        self._pool = ThreadPoolExecutor(self.count, "train", torch.set_num_threads, (each,)) if self.count > 1 else None
         self._parts: list[ModelOutput] = []
 
     def render(self, render: Callable[[slice], ModelOutput], num_rays: int) -> ModelOutput:

@@ -180,8 +180,8 @@ def point_encoder(features: int) -> Any:
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="hashgrid")
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="hashgrid")
 
 
 def _in_parallel(kernel: Any, count: int, step: int, *arguments: Any) -> None:
@@ -191,7 +191,7 @@ def _in_parallel(kernel: Any, count: int, step: int, *arguments: Any) -> None:
         kernel(0, count, *arguments)
         return
     starts = range(0, count, step)
-    tasks = [_pool(threads).submit(kernel, first, min(first + step, count), *arguments) for first in starts]
+    tasks = [_pool().submit(kernel, first, min(first + step, count), *arguments) for first in starts]
     for task in tasks:
         task.result()
 
