@@ -112,7 +112,7 @@ def from_bench(folder: Path, name: str) -> None:
     first = cells[0]
     settings, sizes = first["settings"], [score["size"] for score in first["scores"]]
     columns = ["loss", "views", "trained on", *(f"PSNR, {s} px" for s in sizes), *(f"SSIM, {s} px" for s in sizes)]
-    origin = _origin(first["device"])
+    origin = origin_of(first["device"])
     measured = []
     for cell in sorted(cells, key=_place):
         values = {"loss": cell["cell"]["loss"], "views": cell["cell"]["views"]}
@@ -184,7 +184,7 @@ def from_end_to_end(file: Path) -> None:
         "depth median error": score("depth_median_abs_error", 4),
         "depth delta1": score("depth_delta1", 3),
     }
-    row = {"values": {k: v for k, v in values.items() if v is not None}, **_origin(run["device"])}
+    row = {"values": {k: v for k, v in values.items() if v is not None}, **origin_of(run["device"])}
     same = (row["values"]["set"], row["commit"])
     others = [r for r in table["measured"] if (r["values"]["set"], r["commit"]) != same]
     _write("end_to_end", {**table, "measured": [*others, row]})
@@ -195,7 +195,7 @@ def _write(name: str, table: dict[str, Any]) -> None:
     (RESULTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def _origin(device: str) -> dict[str, str]:
+def origin_of(device: str) -> dict[str, str]:
     return {"commit": _commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": _hardware(device)}
 
 
