@@ -19,9 +19,8 @@ from depthrf.workspace import read_json
 SIDE = 48
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "lego"
+def write_scene(folder: Path) -> Path:
+    """Three training and two test views of the wall."""
     for split, count in (("train", 3), ("test", 2)):
         frames = []
         (folder / split).mkdir(parents=True)
@@ -39,6 +38,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content = {"camera_angle_x": 0.7, "frames": frames}
         (folder / f"transforms_{split}.json").write_text(json.dumps(content))
     return folder
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scene(tmp_path_factory.mktemp("data") / "lego")
 
 
 def options(**changes: object) -> protocol.Options:
