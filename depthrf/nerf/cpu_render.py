@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from depthrf.nerf import coord, encoding
-from depthrf.nerf.field import HashField
+from depthrf.nerf.field import RGB_MARGIN, HashField
 from depthrf.nerf.hashgrid.cpu import point_encoder
 from depthrf.nerf.model import VISIBLE, RadianceField
 from depthrf.nerf.proposal import HashProposal
@@ -28,6 +28,7 @@ Array = NDArray[np.float32]
 
 _RAYS_PER_TASK = 1024
 _OPAQUE = np.float32(7.0)  # optical depth behind which nothing is looked at: less than 0.1 % of the light passes
+_MARGIN, _WIDTH = np.float32(RGB_MARGIN), np.float32(1.0 + 2.0 * RGB_MARGIN)
 _BACKGROUNDS = {"black": 0, "white": 1, "last": 2}
 
 
@@ -54,7 +55,7 @@ def render_rays(model: RadianceField, rays: RayBatch) -> RenderedRays:
     directions = encoding.spherical_harmonics(rays.viewdirs, options.field.view_degree)
     split, end = options.field.geometry_features, options.field.geometry_features + directions.shape[-1]
     color_in = field.color_in.weight.detach()
-    per_ray = directions @ color_in[:, split:end].T + field.color_in.bias.detach()
+    per_ray = directions @ color_in[:, split:end].T
     hidden, last = field.color_mlp[1], field.color_mlp[3]
     color = (
         np.ascontiguousarray(color_in[:, :split].T.numpy()),
@@ -274,7 +275,7 @@ def _kernel(field_features: int, proposal_features: int) -> Any:
                     _layer(outputs, i, 1, c_w0, per_ray, ray, color_a, 0, True)
                     _layer(color_a, 0, 0, c_w1, c_b1, 0, color_b, 0, True)
                     for c in range(3):
-                        sample[c] = np.float32(1.0) / (np.float32(1.0) + np.exp(-c_b2[0, c] - _dot(color_b, c_w2, c)))
+                        sample[c] = _WIDTH / (np.float32(1.0) + np.exp(-c_b2[0, c] - _dot(color_b, c_w2, c))) - _MARGIN
                     red += w[i] * sample[0]
                     green += w[i] * sample[1]
                     blue += w[i] * sample[2]

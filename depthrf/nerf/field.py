@@ -100,13 +100,25 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def grid_mlp(num_features: int, width: int, outputs: int) -> nn.Sequential:
-    """One hidden layer on the features of a hash grid.
+def grid_mlp(*widths: int) -> nn.Sequential:
+    """As :func:`mlp`, without biases in the hidden layers, as in instant-ngp.
 
-    The hidden layer has no biases, as in instant-ngp: features start near zero, so biases alone would decide which
-    units are active, for all of space at once, and the first steps could switch all of them off for good.
+    For what follows a hash grid, whose features start near zero: biases would decide alone which units are active, for
+    all of space at once, and the first steps could switch all of them off for good, to leave an empty scene.
     """
-    return nn.Sequential(nn.Linear(num_features, width, bias=False), nn.ReLU(), nn.Linear(width, outputs))
+    layers = mlp(*widths)
+    for layer in layers[:-1]:
+        if isinstance(layer, nn.Linear):
+            layer.register_parameter("bias", None)
+    return layers
+
+
+RGB_MARGIN = 0.05
+"""How far the hash field's colours reach beyond black and white.
+
+Where more than half of all pixels are pure white, that is what the photometric loss, a median, first asks of all of
+space; a sigmoid that ends there would have no gradient left to come back with.
+"""
 
 
 class HashField(nn.Module):
@@ -119,8 +131,8 @@ class HashField(nn.Module):
         self.density_mlp = grid_mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
         directions = (0, 3, 8)[options.view_degree]
         width_in = options.geometry_features + directions + options.appearance
-        self.color_in = nn.Linear(width_in, options.width)
-        self.color_mlp = nn.Sequential(nn.ReLU(), *mlp(options.width, options.width, 3))
+        self.color_in = nn.Linear(width_in, options.width, bias=False)
+        self.color_mlp = nn.Sequential(nn.ReLU(), *grid_mlp(options.width, options.width, 3))
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
         raw = self.density_mlp(self.encoding(samples)).float()
@@ -132,8 +144,9 @@ class HashField(nn.Module):
         constants = torch.cat([encoding.spherical_harmonics(viewdirs, self.options.view_degree), appearance], dim=-1)
         weight, split = self.color_in.weight, features.shape[-1]
         per_sample = nn.functional.linear(features, weight[:, :split])
-        per_ray = nn.functional.linear(constants, weight[:, split:], self.color_in.bias)
-        return torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]).float())
+        per_ray = nn.functional.linear(constants, weight[:, split:])
+        rgb = torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]).float())
+        return rgb * (1.0 + 2.0 * RGB_MARGIN) - RGB_MARGIN
 
 
 class MlpField(nn.Module):

@@ -24,7 +24,8 @@ class Level:
 class ModelOutput:
     """What a batch of R rays renders to. ``levels`` holds the proposals in order, the field's own level last.
 
-    rgb (R, 3) in [0, 1]; accumulation (R,); depth_mean and depth_median (R,) z-depth of the normalised scene.
+    rgb (R, 3), in [0, 1] but for a margin; accumulation (R,); depth_mean and depth_median (R,) z-depth of the
+    normalised scene.
     """
 
     levels: list[Level]

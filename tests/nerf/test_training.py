@@ -85,7 +85,7 @@ def test_learns_a_wall_with_its_depth() -> None:
     view = wall_views()[1]
     rendered = render_view(t.model, view, BOUNDS)
     assert np.median(np.abs(rendered.depth - 1.0)) < 0.02
-    assert np.quantile(rendered.accumulation, 0.02) > 0.95
+    assert np.quantile(rendered.accumulation, 0.02) > 0.9
 
 
 @pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
