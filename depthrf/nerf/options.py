@@ -96,7 +96,7 @@ class LossOptions:
     distortion: float = option(0.01, "weight of the distortion loss")
     appearance: float = option(1e-3, "weight of the squared appearance embedding")
     grid_decay: float = option(0.1, "weight of the squared entries of the hash grids, means of levels")
-    pose: float = option(0.1, "weight of the squared pose corrections (radians, normalised lengths), mean over photos")
+    pose: float = option(1.0, "weight of the squared pose corrections (radians, normalised lengths), mean over photos")
     unseen: UnseenOptions = option(UnseenOptions, "rays of unseen cameras")
 
 
