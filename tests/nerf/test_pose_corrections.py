@@ -225,7 +225,7 @@ def test_refinement_brings_disturbed_poses_closer_to_the_truth() -> None:
     torch.manual_seed(0)
     field = replace(SMALL.field, width=32, view_degree=0, appearance=0)
     model = RadianceField(replace(SMALL, field=field), num_photos=len(views))
-    t = Trainer(model, OptimiserOptions(steps=400, batch_rays=512, pose_rate=2e-3), LossOptions(), seed=0)
+    t = Trainer(model, OptimiserOptions(steps=400, batch_rays=512, pose_rate=2e-3), LossOptions(pose=0.1), seed=0)
     for _ in range(400):
         t.advance(store)
     turned = rotation_matrices(t.poses.rotation.detach()).numpy() @ rotations
