@@ -20,7 +20,7 @@ def pixel_bytes(num_pixels: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training will allocate: the model's gradient and Adam's two moments; each ray rendered at a time."""
+    """Bytes that training will allocate: the model's gradients and Adam's two moments; each ray rendered at a time."""
 
     optimiser: int
     per_ray: int
@@ -52,5 +52,6 @@ def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
         output = trainer.model(rays, torch.zeros(_PROBE_RAYS, trainer.model.num_rounds, device=trainer.device))
     del output
     model = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
-    # The losses and the gradients of activations come on top: about as much again.
-    return Memory(3 * model, 2 * sum(kept.values()) // _PROBE_RAYS)
+    # Adam's two moments, and a gradient for each part of the batch. The losses and the gradients of activations come on
+    # top of the rays' own: about as much again.
+    return Memory((2 + trainer.threads.count) * model, 2 * sum(kept.values()) // _PROBE_RAYS)

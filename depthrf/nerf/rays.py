@@ -148,7 +148,7 @@ class PixelStore:
         if not len(self.with_depth):
             bounds = self.cameras.bounds
             return float(0.5 * (bounds.near + bounds.far) / focal.median())
-        some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)]
+        some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)].contiguous()
         view_idx = torch.searchsorted(self.ends, some, right=True)
         return float((self.depth[some] / focal[view_idx]).median())
 

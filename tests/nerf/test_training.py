@@ -265,7 +265,7 @@ def test_memory_estimate_is_near_what_is_kept() -> None:
     """Against the bytes that a whole batch's graph keeps, counted without the estimate's own probe."""
     t, store = trainer(SMALL, 6), wall_store()
     memory = training_memory(t, store)
-    assert memory.optimiser == 3 * sum(4 * p.numel() for p in t.model.parameters())
+    assert memory.optimiser == (2 + t.threads.count) * sum(4 * p.numel() for p in t.model.parameters())
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
