@@ -228,14 +228,13 @@ def from_peer(file: Path) -> None:
             "steps": run["steps"],
             "seconds": f"{run['seconds']:.0f}",
             "rays/s": f"{run['rays_per_second']:.0f}",
-            "rays/s rendered": f"{run['rendered_rays_per_second']:.0f}",
             "PSNR": f"{mean['psnr']:.2f}",
             "PSNR, exposure fitted": f"{mean['psnr_exposure_fit']:.2f}",
             "SSIM": f"{mean['ssim']:.3f}",
             "depth median error, m": f"{mean['depth_median_abs_error']:.3f}",
         }
         rows[name] = {"values": values, **where}
-    ratios = {k: v for k, v in result["ratios"].items() if "cpu_second" not in k}
+    ratios = {k: v for k, v in result["ratios"].items() if "cpu_second" not in k and "rendered" not in k}
     difference = "; ".join(f"{name}: {value:.2f}" for name, value in ratios.items())
     notes = [note for note in kept["notes"] if not note.startswith("In this run")]
     _write(
