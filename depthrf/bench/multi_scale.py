@@ -20,10 +20,13 @@ class MultiScaleStore:
         first = stores[0]
         self.num_photos, self.turntable, self.pixel_width = first.num_photos, first.turntable, first.pixel_width
 
-    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
+    def sample(
+        self, num_rays: int, depth_share: float, generator: torch.Generator, *, pixel_jitter: float = 0.0
+    ) -> RayBatch:
         """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
         share, rest = divmod(num_rays, len(self.stores))
         batches = [
-            store.sample(share + (index < rest), depth_share, generator) for index, store in enumerate(self.stores)
+            store.sample(share + (index < rest), depth_share, generator, pixel_jitter=pixel_jitter)
+            for index, store in enumerate(self.stores)
         ]
         return RayBatch.joined(batches)

@@ -5,27 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depthrf.nerf import coord
-from depthrf.nerf.options import FewPhotosOptions, GridOptions, LossOptions, ModelOptions
+from depthrf.nerf.options import FewPhotosOptions, GridOptions, LossOptions, ModelOptions, OptimiserOptions
 
 
 def adapted(
-    model: ModelOptions, losses: LossOptions, few: FewPhotosOptions, *, num_photos: int, pixel_width: float
-) -> tuple[ModelOptions, LossOptions]:
+    model: ModelOptions,
+    losses: LossOptions,
+    optimiser: OptimiserOptions,
+    few: FewPhotosOptions,
+    *,
+    num_photos: int,
+    pixel_width: float,
+) -> tuple[ModelOptions, LossOptions, OptimiserOptions]:
     """The options to train with.
 
     Args:
-        model, losses: As asked for.
+        model, losses, optimiser: As asked for.
         few: What changes up to a number of photos.
         num_photos: Training photos.
         pixel_width: Width of a pixel where its surface lies (``PixelStore.pixel_width``).
     """
     field = replace(model.field, grid=_resolved(model, pixel_width))
-    # Real surroundings, measured with 18 photos, lost by either change.
+    # Real surroundings, measured with 18 photos, lost by each of these changes.
     if num_photos <= few.most and model.background != "last":
         field = replace(field, view_degree=min(field.view_degree, few.view_degree))
         share = max(losses.unseen.share, few.unseen_share)
         losses = replace(losses, unseen=replace(losses.unseen, share=share))
-    return replace(model, field=field), losses
+        optimiser = replace(optimiser, pixel_jitter=max(optimiser.pixel_jitter, few.pixel_jitter))
+    return replace(model, field=field), losses, optimiser
 
 
 def _resolved(model: ModelOptions, pixel_width: float) -> GridOptions:

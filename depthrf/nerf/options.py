@@ -110,6 +110,7 @@ class FewPhotosOptions:
     most: int = option(9, "number of photos up to which this holds; 0: never")
     view_degree: int = option(0, "greatest degree of the view-direction encoding")
     unseen_share: float = option(0.25, "least share of rays of unseen cameras")
+    pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class OptimiserOptions:
     steps: int = option(20000, "training steps", flag=True)
     batch_rays: int = option(4096, "rays per step", flag=True)
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
+    pixel_jitter: float = option(0.0, "share of a pixel's width over which its rays are spread; 0: its centre")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")

@@ -94,7 +94,9 @@ class RaySource(Protocol):
     @property
     def pixel_width(self) -> float: ...
 
-    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch: ...
+    def sample(
+        self, num_rays: int, depth_share: float, generator: torch.Generator, *, pixel_jitter: float = 0.0
+    ) -> RayBatch: ...
 
 
 class PixelStore:
@@ -156,8 +158,13 @@ class PixelStore:
     def num_drawn(self) -> int:
         return len(self.rgb) if self.drawn is None else len(self.drawn)
 
-    def sample(self, num_rays: int, depth_share: float, generator: torch.Generator) -> RayBatch:
-        """Random pixels of all photos; at least ``depth_share`` of them with a depth prior, where there is any."""
+    def sample(
+        self, num_rays: int, depth_share: float, generator: torch.Generator, *, pixel_jitter: float = 0.0
+    ) -> RayBatch:
+        """Random pixels of all photos; at least ``depth_share`` of them with a depth prior, where there is any.
+
+        Rays pass the pixels' centres, or any place within this share of their width and height around them.
+        """
         device = self.rgb.device
         guided = int(num_rays * depth_share) if 0 < self.depth_coverage < depth_share else 0
         index = torch.randint(self.num_drawn, (num_rays - guided,), generator=generator, device=device)
@@ -170,6 +177,9 @@ class PixelStore:
         local = index - self.first[view_idx]
         width = self.width[view_idx]
         x, y = (local % width).float() + 0.5, (local // width).float() + 0.5
+        if pixel_jitter:
+            offset = pixel_jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
+            x, y = x + offset[0], y + offset[1]
         rgb = self.rgb[index].float() / 255.0
         return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
 

@@ -36,7 +36,9 @@ def prepare(
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> Trainer:
     """A trainer with a new field for the photos of ``store``, with the options adapted to them."""
-    model, losses = adapted(model, losses, few, num_photos=store.num_photos, pixel_width=store.pixel_width)
+    model, losses, optimiser = adapted(
+        model, losses, optimiser, few, num_photos=store.num_photos, pixel_width=store.pixel_width
+    )
     torch.manual_seed(seed)
     field = RadianceField(model, num_photos=store.num_photos).to(device)
     return Trainer(field, optimiser, losses, seed=seed, workers=workers)
@@ -131,8 +133,11 @@ class Trainer:
 
     def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
-        unseen = int(self.losses.unseen.share * self.options.batch_rays)
-        rays = store.sample(self.options.batch_rays - unseen, self.options.depth_share, self.generator)
+        options = self.options
+        unseen = int(self.losses.unseen.share * options.batch_rays)
+        rays = store.sample(
+            options.batch_rays - unseen, options.depth_share, self.generator, pixel_jitter=options.pixel_jitter
+        )
         if not unseen:
             return rays, rays
         others = store.turntable.turned(store.sample(unseen, 0.0, self.generator), self.losses.unseen, self.generator)

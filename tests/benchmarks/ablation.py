@@ -52,6 +52,7 @@ LEGO: dict[str, list[str]] = {
     "without rays of unseen cameras": ["few.unseen_share=0"],
     "without their opacity term": ["loss.unseen.opacity=0"],
     "with view-dependent colour": ["few.view_degree=2"],
+    "rays through pixel centres": ["few.pixel_jitter=0"],
     "density bias -1": ["model.field.density_bias=-1"],
     "without distortion": ["loss.distortion=0"],
     "with anti-aliasing": ["model.field.antialias=true"],

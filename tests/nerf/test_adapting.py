@@ -5,27 +5,29 @@ from dataclasses import replace
 import pytest
 
 from depthrf.nerf.adapting import adapted
-from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions
+from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 
 OBJECT = ModelOptions(background="white")
+REST = LossOptions(), OptimiserOptions()
 
 
 @pytest.mark.parametrize("num_photos", [3, 9, 10])
 def test_few_photos_of_an_object_get_unseen_rays_and_plain_colours(num_photos: int) -> None:
-    model, losses = adapted(OBJECT, LossOptions(), FewPhotosOptions(), num_photos=num_photos, pixel_width=1e-4)
+    model, losses, optimiser = adapted(OBJECT, *REST, FewPhotosOptions(), num_photos=num_photos, pixel_width=1e-4)
     few = num_photos <= 9
     assert model.field.view_degree == (0 if few else OBJECT.field.view_degree)
     assert (losses.unseen.share > 0) == few
+    assert optimiser.pixel_jitter == few
 
 
 def test_rooms_and_most_0_change_nothing() -> None:
     for model, few in ((ModelOptions(), FewPhotosOptions()), (OBJECT, FewPhotosOptions(most=0))):
-        assert adapted(model, LossOptions(), few, num_photos=3, pixel_width=1e-4) == (model, LossOptions())
+        assert adapted(model, *REST, few, num_photos=3, pixel_width=1e-4) == (model, *REST)
 
 
 @pytest.mark.parametrize(("pixel_width", "finest"), [(1e-4, 2048), (0.01, 400), (0.5, 32)])
 def test_cells_are_not_finer_than_pixels(pixel_width: float, finest: int) -> None:
-    model, _ = adapted(ModelOptions(), LossOptions(), FewPhotosOptions(), num_photos=30, pixel_width=pixel_width)
+    model, *_ = adapted(ModelOptions(), *REST, FewPhotosOptions(), num_photos=30, pixel_width=pixel_width)
     assert model == replace(
         ModelOptions(), field=replace(ModelOptions().field, grid=replace(ModelOptions().field.grid, finest=finest))
     )

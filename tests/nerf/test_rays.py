@@ -98,3 +98,17 @@ def test_bounds_hold_the_known_depths_with_a_margin() -> None:
     assert 0 < bounds.near < 0.3
     assert bounds.far > 3.0
     assert depth_bounds(np.zeros(0)).near > 0
+
+
+def test_pixel_jitter_spreads_rays_over_their_pixels() -> None:
+    s = store(1.0)
+    plain = s.sample(300, 0.0, torch.Generator().manual_seed(0))
+    spread = s.sample(300, 0.0, torch.Generator().manual_seed(0), pixel_jitter=1.0)
+    assert torch.equal(plain.rgb, spread.rgb)
+    torch.testing.assert_close(plain.depth, spread.depth)
+    rotation = s.cameras.world_from_cam[plain.camera_idx, :3, :3]
+    moved = (rotation.transpose(1, 2) @ (spread.directions - plain.directions)[..., None])[:, :2, 0]
+    pixels = moved * s.cameras.intrinsics[plain.camera_idx, :2]
+    assert pixels.abs().max() <= 0.5 + 1e-3
+    assert pixels.abs().max() > 0.45
+    assert float(pixels.mean()) == pytest.approx(0.0, abs=0.05)
