@@ -121,7 +121,7 @@ def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
 
 
 def grid_decay(tables: Sequence[Tensor]) -> Tensor:
-    """Sum over all levels of the mean squared entry (Zip-NeRF, section 3.4, "normalized weight decay").
+    """Sum over all levels of the mean squared entry (Zip-NeRF, Barron et al. 2023, "normalized weight decay").
 
     Means give the few entries of a coarse level as much to say as the many of a fine one, so what few photos leave
     open is filled in from the coarse levels. Tables are (L, T, F).

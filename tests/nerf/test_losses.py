@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from depthrf.nerf import losses
-from depthrf.nerf.options import LossOptions
-from depthrf.nerf.render import Level
+from depthrf.nerf import losses, stepfun
+from depthrf.nerf.losses import grid_decay, total_loss
+from depthrf.nerf.options import LossOptions, UnseenOptions
+from depthrf.nerf.rays import RayBatch
+from depthrf.nerf.render import Level, ModelOutput
 
 OPTIONS = LossOptions(surface=0.02, cdf_slack=2.0)
 
@@ -165,3 +167,32 @@ def test_slack_loosens_the_bound() -> None:
     tight = losses.cdf_depth(lv, DEPTH, SIGMA, dataclasses.replace(OPTIONS, cdf_slack=0.0, cdf_empty=0.0))
     loose = losses.cdf_depth(lv, DEPTH, SIGMA, dataclasses.replace(OPTIONS, cdf_slack=3.0, cdf_empty=0.0))
     assert float(loose) < float(tight)
+
+
+def test_grid_decay_is_the_sum_of_the_levels_mean_squares() -> None:
+    torch.manual_seed(0)
+    tables = [torch.randn(3, 8, 2, requires_grad=True), torch.randn(2, 4, 1, requires_grad=True)]
+    expected = sum(float((level.detach() ** 2).mean()) for table in tables for level in table)
+    loss = grid_decay(tables)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
+    loss.backward()
+    for table in tables:
+        torch.testing.assert_close(table.grad, 2.0 * table.detach() / table[0].numel())
+
+
+def test_unseen_rays_count_for_their_own_loss_only() -> None:
+    """Rows behind those of the batch change the unseen loss and nothing else of the field's."""
+    torch.manual_seed(0)
+    edges = torch.linspace(1.0, 3.0, 6).expand(4, 6)
+    weights = torch.rand(4, 5) * 0.2
+    field = Level((edges - 1.0) / 2.0, edges, weights)
+    output = ModelOutput([field], torch.rand(4, 3), weights.sum(-1), torch.ones(4), torch.ones(4))
+    ones = torch.ones(3)
+    rays = RayBatch(*[torch.ones(3, 3)] * 3, ones, ones, ones, torch.rand(3, 3), 2 * ones, 0 * ones, ones.long())
+    options = LossOptions(unseen=UnseenOptions(distortion=0.5, opacity=0.25))
+    found = total_loss(output, rays, torch.zeros(1, 4), [], options)
+    without = total_loss(output.part(slice(0, 3)), rays, torch.zeros(1, 4), [], options)
+    expected = 0.5 * stepfun.distortion(field.s[3:], weights[3:]).mean() + 0.25 * weights[3].sum()
+    assert float(found.pop("unseen")) == pytest.approx(float(expected), rel=1e-5)
+    assert "unseen" not in without
+    assert {k: float(v) for k, v in found.items()} == pytest.approx({k: float(v) for k, v in without.items()})

@@ -112,3 +112,9 @@ def test_pixel_jitter_spreads_rays_over_their_pixels() -> None:
     assert pixels.abs().max() <= 0.5 + 1e-3
     assert pixels.abs().max() > 0.45
     assert float(pixels.mean()) == pytest.approx(0.0, abs=0.05)
+
+
+def test_pixel_width_is_the_median_of_depth_over_focal_length() -> None:
+    depths = [np.full(48, 1.0 + number) / view.camera.fx for number, view in enumerate(views())]
+    assert store(1.0).pixel_width == pytest.approx(float(np.median(np.concatenate(depths))), rel=1e-5)
+    assert store(0.0).pixel_width == pytest.approx(0.5 * (0.1 + 5.0) / 9.0, rel=1e-5)
