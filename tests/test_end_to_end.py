@@ -18,7 +18,7 @@ from depthrf.workspace import Workspace, fingerprint, read_json
 pytestmark = pytest.mark.slow
 
 SETTINGS = [
-    "--steps=60",
+    "--steps=120",
     "--set=sfm.max_image_size=400",
     "--set=train.max_side=80",
     "--set=train.optimiser.batch_rays=512",
@@ -98,7 +98,7 @@ def test_records_hold_what_other_tools_read(demo: Path) -> None:
     summaries = {s: read_json(workspace(demo).record(s))["summary"] for s in STAGES}
     assert summaries["sfm"]["num_photos"] == summaries["sfm"]["num_registered"] == 10
     assert summaries["sfm"]["dropped"] == []
-    assert summaries["train"]["steps"] == 60
+    assert summaries["train"]["steps"] == 120
     assert summaries["train"]["rays_per_second"] > 0
     assert summaries["render"]["num_frames"] == 12
     assert Path(summaries["render"]["video"]).is_file()
