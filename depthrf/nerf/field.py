@@ -113,6 +113,11 @@ def grid_mlp(*widths: int) -> nn.Sequential:
     return layers
 
 
+def wide_sigmoid(x: Tensor, margin: float) -> Tensor:
+    """A sigmoid from ``-margin`` to ``1 + margin``, in float32."""
+    return torch.sigmoid(x.float()) * (1.0 + 2.0 * margin) - margin
+
+
 RGB_MARGIN = 0.05
 """How far the hash field's colours reach beyond black and white.
 
@@ -145,8 +150,7 @@ class HashField(nn.Module):
         weight, split = self.color_in.weight, features.shape[-1]
         per_sample = nn.functional.linear(features, weight[:, :split])
         per_ray = nn.functional.linear(constants, weight[:, split:])
-        rgb = torch.sigmoid(self.color_mlp(per_sample + per_ray[:, None]).float())
-        return rgb * (1.0 + 2.0 * RGB_MARGIN) - RGB_MARGIN
+        return wide_sigmoid(self.color_mlp(per_sample + per_ray[:, None]), RGB_MARGIN)
 
 
 class MlpField(nn.Module):
@@ -189,8 +193,7 @@ class MlpField(nn.Module):
         if self.options.appearance:
             encoded = encoding.positional_encoding(appearance, self.appearance_degree)
             parts.append(encoded[:, None].expand(-1, num_samples, -1))
-        rgb = torch.sigmoid(self.color_mlp(torch.cat(parts, dim=-1)).float())
-        return rgb * (1.0 + 2.0 * self.rgb_padding) - self.rgb_padding
+        return wide_sigmoid(self.color_mlp(torch.cat(parts, dim=-1)), self.rgb_padding)
 
 
 FIELDS: dict[str, Callable[[FieldOptions], HashField | MlpField]] = {"hash": HashField, "mlp": MlpField}

@@ -151,8 +151,7 @@ class PixelStore:
             bounds = self.cameras.bounds
             return float(0.5 * (bounds.near + bounds.far) / focal.median())
         some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)].contiguous()
-        view_idx = torch.searchsorted(self.ends, some, right=True)
-        return float((self.depth[some] / focal[view_idx]).median())
+        return float((self.depth[some] / focal[self._photos_of(some)]).median())
 
     @property
     def num_drawn(self) -> int:
@@ -173,7 +172,7 @@ class PixelStore:
         if guided:
             pick = torch.randint(len(self.with_depth), (guided,), generator=generator, device=device)
             index = torch.cat([index, self.with_depth[pick]])
-        view_idx = torch.searchsorted(self.ends, index, right=True)
+        view_idx = self._photos_of(index)
         local = index - self.first[view_idx]
         width = self.width[view_idx]
         x, y = (local % width).float() + 0.5, (local // width).float() + 0.5
@@ -182,6 +181,10 @@ class PixelStore:
             x, y = x + offset[0], y + offset[1]
         rgb = self.rgb[index].float() / 255.0
         return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+
+    def _photos_of(self, index: Tensor) -> Tensor:
+        """The photo of each pixel (R,) of the store."""
+        return torch.searchsorted(self.ends, index, right=True)
 
 
 def view_rays(view: View, bounds: Bounds, device: torch.device) -> RayBatch:

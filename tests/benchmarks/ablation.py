@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -39,9 +38,8 @@ from depthrf.stages import held_out
 from depthrf.stages import train as train_stage
 from depthrf.stages.scoring import mean_scores, score_view
 from depthrf.workspace import Workspace
+from tests.benchmarks.end_to_end import DATA
 from tests.benchmarks.results import origin
-
-DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 LEGO: dict[str, list[str]] = {
     "preset": [],

@@ -206,7 +206,7 @@ def from_ablation(folder: Path) -> None:
     measured = []
     for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in scene.glob("*.json")]
-        for run in sorted(runs, key=lambda run: (run["name"] != "preset", run["order"])):
+        for run in sorted(runs, key=lambda run: run["order"]):
             values = {"scene": scene.name, "variant": run["name"], "steps": run["steps"], "size": f"{run['size']} px"}
             for name, (column, digits) in _ABLATION.items():
                 if run["scores"].get(name) is not None:

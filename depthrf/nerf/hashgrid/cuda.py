@@ -23,6 +23,16 @@ _BLOCK = 128
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _block(count, FEATURES: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A program's points, which of them there are, the features, and which entries of points by features there are."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < count
+    f = tl.arange(0, PADDED)[None, :]
+    mask = inside[:, None] & (f < FEATURES)
+    return n, inside, f, mask
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _position(u, n, inside, axis: tl.constexpr, resolution):  # type: ignore[no-untyped-def]
     """Cell index and position within the cell of points ``n`` along one axis."""
     scaled = tl.load(u + n.to(tl.int64) * 3 + axis, mask=inside, other=0.0)
@@ -71,10 +81,7 @@ def _forward(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,
 ):
     level = tl.program_id(1)
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < count
-    f = tl.arange(0, PADDED)[None, :]
-    mask = inside[:, None] & (f < FEATURES)
+    n, inside, f, mask = _block(count, FEATURES, PADDED, BLOCK)
     resolution = tl.load(cells + level)
     cell = _cell(u, n, inside, resolution)
     table += level.to(tl.int64) * (SIZE * FEATURES)
@@ -101,10 +108,7 @@ def _backward(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,
 ):
     level = tl.program_id(1)
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < count
-    f = tl.arange(0, PADDED)[None, :]
-    mask = inside[:, None] & (f < FEATURES)
+    n, inside, f, mask = _block(count, FEATURES, PADDED, BLOCK)
     resolution = tl.load(cells + level)
     cell = _cell(u, n, inside, resolution)
     grad_table += level.to(tl.int64) * (SIZE * FEATURES)
@@ -138,10 +142,7 @@ def _backward_points(  # type: ignore[no-untyped-def]
     PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < count
-    f = tl.arange(0, PADDED)[None, :]
-    mask = inside[:, None] & (f < FEATURES)
+    n, inside, f, mask = _block(count, FEATURES, PADDED, BLOCK)
     row = grad_out + (n.to(tl.int64) * (LEVELS * FEATURES))[:, None] + f
     along_x = tl.full((BLOCK,), 0.0, tl.float32)
     along_y = tl.full((BLOCK,), 0.0, tl.float32)
