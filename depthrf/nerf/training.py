@@ -1,11 +1,13 @@
 """Training: one optimiser step after another, deterministic for a seed and resumable at any step.
 
-Nothing in a step makes the host wait for a GPU: what a step measures stays on the device until somebody reads it.
+Nothing in a step makes the host wait for a GPU: what a step measures stays on the device until somebody reads it. On
+one GPU the step is recorded as a CUDA graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, Op
 from depthrf.nerf.parallel import Workers
 from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rays import RayBatch, RaySource
+from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
 from depthrf.nerf.threads import Threads
@@ -46,7 +49,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured, still on the device so that reading it is the caller's choice.
+    """What a step measured, still on the device so that reading it is the caller's choice; until the next step.
 
     losses by name; psnr of the batch in dB; ``skipped``: steps left out in a row up to and with this one, because the
     loss or its gradient was not finite; ``last_skipped``: number of the last such step, -1 = none.
@@ -94,20 +97,42 @@ class Trainer:
             learned.append(list(self.poses.parameters()))
         self._shares = [1.0, optimiser.pose_rate / optimiser.rate][: len(learned)]  # of the learning rate
         self.parameters = [p for group in learned for p in group]
-        groups = [{"params": group} for group in learned]
-        self.optimiser = torch.optim.Adam(groups, lr=optimiser.rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        # What differs between steps lies in tensors, which a recorded step reads.
+        self._rates = [torch.tensor(optimiser.rate, device=self.device) for _ in learned]
+        self._number = torch.tensor(0, device=self.device)  # of the step, from 1
+        groups = [{"params": group, "lr": rate} for group, rate in zip(learned, self._rates, strict=True)]
+        on_gpu = self.device.type == "cuda"
+        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=on_gpu)
         self.generator = torch.Generator(device=self.device)
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
         self.chunk_rays = optimiser.batch_rays // workers.count
-        self.threads = Threads(1 if self.device.type == "cuda" else torch.get_num_threads())
+        self.threads = Threads(1 if on_gpu else torch.get_num_threads())
+        self._recorded: tuple[RaySource, Recording[StepResult]] | None = None
         self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
-        self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)
+        self._skipped, self._last_skipped = (torch.tensor(n, device=self.device) for n in (0, -1))
 
     def advance(self, store: RaySource) -> StepResult:
         """One step. The random numbers depend on seed and step only, so a resumed run equals the straight one."""
         self.generator.manual_seed(self.seed * 1_000_003 + self.step)
-        for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
-            group["lr"] = share * self.rate_factor * learning_rate(self.step, self.total, self.options)
+        rate = self.rate_factor * learning_rate(self.step, self.total, self.options)
+        for tensor, share in zip(self._rates, self._shares, strict=True):
+            tensor.fill_(share * rate)
+        self._number.fill_(self.step + 1)
+        result = self._recording(store)() if self._can_record else self._step(store)
+        self.step += 1
+        return result
+
+    @property
+    def _can_record(self) -> bool:
+        """Parts that are rendered twice and what several processes exchange are left as they are."""
+        return self.device.type == "cuda" and self.workers.count == 1 and self.chunk_rays >= self.options.batch_rays
+
+    def _recording(self, store: RaySource) -> Recording[StepResult]:
+        if self._recorded is None or self._recorded[0] is not store:
+            self._recorded = store, Recording(partial(self._step, store), self.generator)
+        return self._recorded[1]
+
+    def _step(self, store: RaySource) -> StepResult:
         rays, rendered = self._draw(store)
         size = (self.options.batch_rays, self.model.num_rounds)
         jitter = torch.rand(size, generator=self.generator, device=self.device) - 0.5
@@ -125,11 +150,10 @@ class Trainer:
         self.threads.backward(self.parameters)
         self.workers.sum_gradients(self.parameters)
         self._update(loss)
-        self.step += 1
         with torch.no_grad():
             psnr = -10.0 * torch.log10(((output.rgb[: len(rays.rgb)] - rays.rgb) ** 2).mean())
         losses = {name: value.detach() for name, value in losses.items()}
-        return StepResult(losses, psnr, self._skipped, self._last_skipped)
+        return StepResult(losses, psnr, self._skipped.clone(), self._last_skipped.clone())
 
     def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
@@ -168,8 +192,8 @@ class Trainer:
         # The fused optimiser takes this from a gradient scaler: 1 leaves parameters and state as they are.
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimiser.step()
-        self._skipped = torch.where(finite, 0, self._skipped + 1)
-        self._last_skipped = torch.where(finite, self._last_skipped, self.step + 1)
+        self._skipped.copy_(torch.where(finite, 0, self._skipped + 1))
+        self._last_skipped.copy_(torch.where(finite, self._last_skipped, self._number))
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that :meth:`restore` needs to go on exactly here."""
@@ -183,5 +207,9 @@ class Trainer:
         if self.poses is not None:
             self.poses.load_state_dict(state["poses"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate
         self.step, self.total, self.rate_factor = int(state["step"]), int(state["total"]), state["rate_factor"]
-        self._skipped, self._last_skipped = torch.tensor([0, -1], device=self.device)
+        self._skipped.fill_(0)
+        self._last_skipped.fill_(-1)
+        self._recorded = None  # the optimiser's state lies elsewhere now

@@ -23,20 +23,34 @@ class RenderedView:
     accumulation: NDArray[np.float32]
 
 
+_CHUNK_RAYS = {"cpu": 2**13, "cuda": 2**16}
+_LEAST_RAYS = 32
+
+
 @torch.no_grad()
 def render_view(
-    model: RadianceField, view: View, bounds: Bounds, *, chunk_rays: int = 8192, compiled: bool = True
+    model: RadianceField, view: View, bounds: Bounds, *, chunk_rays: int | None = None, compiled: bool = True
 ) -> RenderedView:
     """Renders a view whose pose is of the normalised scene, with the mean appearance.
 
+    ``chunk_rays``: rays at a time, fewer where they do not fit into a GPU's memory; None: as the device likes it.
     ``compiled``: on the CPU, with a kernel whose compilation takes some seconds once, which few small views do not pay.
     """
     device = model.appearance.device
     rays = view_rays(view, bounds, device)
     render = render_rays if compiled and can_render(model) else _render_with_model
-    parts = []
-    for first in range(0, len(rays.origins), chunk_rays):
-        parts.append(render(model, rays.part(slice(first, first + chunk_rays))))
+    chunk = chunk_rays or _CHUNK_RAYS[device.type]
+    parts: list[RenderedRays] = []
+    first = 0
+    while first < len(rays.origins):
+        try:
+            parts.append(render(model, rays.part(slice(first, first + chunk))))
+        except torch.OutOfMemoryError:
+            if chunk <= _LEAST_RAYS:
+                raise
+            chunk //= 2
+        else:
+            first += chunk
     rgb = np.concatenate([p.rgb for p in parts])
     height, width = view.camera.height, view.camera.width
     return RenderedView(

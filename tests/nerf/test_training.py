@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -307,6 +308,28 @@ def test_budget_spent_while_timing_ends_training() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
+def test_recorded_steps_equal_unrecorded_ones(options: ModelOptions) -> None:
+    """A step in chunks is never recorded and has the same gradient; an early restore records anew."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    store = PixelStore(wall_views(), *wall_pixels(), bounds=BOUNDS, device=torch.device("cuda"))
+    found = []
+    for chunk in (256, 128):
+        torch.manual_seed(0)
+        model = RadianceField(options, num_photos=3).cuda()
+        t = Trainer(model, OptimiserOptions(steps=20, batch_rays=256), LossOptions(), seed=0)
+        t.chunk_rays = chunk
+        losses = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
+        t.restore(copy.deepcopy(t.state()))
+        losses += [float(t.advance(store).losses["photometric"]) for _ in range(8)]
+        assert (t._recorded is not None) == (chunk == 256)
+        found.append(losses)
+    np.testing.assert_allclose(*found, rtol=0.02)
+    assert found[0][-1] < found[0][0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
 def test_no_step_makes_the_host_wait(options: ModelOptions) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
@@ -317,7 +340,7 @@ def test_no_step_makes_the_host_wait(options: ModelOptions) -> None:
     t.advance(store)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for _ in range(3):
+        for _ in range(6):  # some as they are, the others recorded
             t.advance(store)
     finally:
         torch.cuda.set_sync_debug_mode("default")
