@@ -173,10 +173,12 @@ def _read(path: Path) -> bytes:
 
 def _decode(data: bytes) -> Image:
     """The fully decoded picture, as stored."""
-    import pillow_heif
     from PIL import Image, UnidentifiedImageError
 
-    pillow_heif.register_heif_opener()
+    if data[4:8] == b"ftyp":  # HEIF
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     Image.init()
     try:
         image = Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,7 @@ def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
     """See ``contract.py``. (N, 3), (L, T, F), L cells per side -> (N, L * F)."""
     levels, size, features = table.shape
     device = u.device
-    cells = torch.tensor(resolutions, device=device)
-    corners = torch.tensor(_CORNERS, device=device)
+    cells, corners, dense = _constants(tuple(resolutions), size, device)
 
     # clamp's own gradient at the very ends of the cube differs between versions of PyTorch.
     clamped = torch.where((u >= 0.0) & (u <= 1.0), u, u.detach().clamp(0.0, 1.0))
@@ -24,7 +25,6 @@ def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
     fraction = scaled - low
     corner = low[:, :, None, :] + corners  # (N, L, 8, 3)
 
-    dense = torch.tensor([is_dense(r, size) for r in resolutions], device=device)
     side = (cells + 1)[None, :, None]
     dense_index = corner[..., 0] + side * (corner[..., 1] + side * corner[..., 2])
     hashed = corner[..., 0] * PRIMES[0] ^ corner[..., 1] * PRIMES[1] ^ corner[..., 2] * PRIMES[2]
@@ -34,3 +34,11 @@ def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
     weight = torch.where(corners.bool(), fraction[:, :, None, :], 1.0 - fraction[:, :, None, :]).prod(-1)
     values = table.reshape(levels * size, features)[index]  # (N, L, 8, F)
     return (weight[..., None] * values).sum(2).reshape(len(u), levels * features)
+
+
+@functools.cache
+def _constants(resolutions: tuple[int, ...], size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells per side, a cell's corners and which levels are dense; kept, because a copy from the host makes it wait."""
+    dense = [is_dense(r, size) for r in resolutions]
+    cells, corners, is_level_dense = (torch.tensor(values, device=device) for values in (resolutions, _CORNERS, dense))
+    return cells, corners, is_level_dense
