@@ -26,14 +26,28 @@ def contract(x: Tensor) -> Tensor:
     return x * ((2.0 - 1.0 / norm) / norm)
 
 
-def contract_gaussian(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Contracts Gaussians through the linearisation of :func:`contract` (mip-NeRF 360 eq. 9). (..., 3), (..., 3, 3)."""
-    norm = (mean * mean).sum(-1).clamp_min(1.0).sqrt()[..., None, None]
-    # Outside the unit ball J = f I + (f'/r) x x^T with f(r) = 2/r - 1/r^2; at r <= 1 the clamp makes J = I.
-    outer = mean[..., :, None] * mean[..., None, :]
-    slope = torch.where(norm > 1.0, (2.0 / norm - 2.0) / norm**3, torch.zeros_like(norm))
-    jacobian = (2.0 / norm - 1.0 / norm**2) * torch.eye(3, device=mean.device, dtype=mean.dtype) + slope * outer
-    return contract(mean), jacobian @ covariance @ jacobian.transpose(-1, -2)
+def contract_gaussian(mean: Tensor, directions: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Contracts Gaussians through the linearisation of :func:`contract` (mip-NeRF 360 eq. 9).
+
+    Args:
+        mean: (R, S, 3). directions: (R, 3), of any length.
+        along, across: (R, S) the covariance is along d d^T + across (I - d d^T / |d|^2).
+
+    Returns:
+        Means (R, S, 3) and the diagonals of the covariances (R, S, 3).
+    """
+    squared = (mean * mean).sum(-1, keepdim=True).clamp_min(1.0)
+    norm = squared.sqrt()
+    # Outside the unit ball J = f I + g x x^T with f(r) = 2/r - 1/r^2, g = f'/r; at r <= 1 the clamp makes J = I.
+    # Written out for what is needed of it: products of matrices would be half precision under autocast, in which the
+    # thin and long Gaussians of a pixel's cone lose their width.
+    f, g = (2.0 - 1.0 / norm) / norm, torch.where(norm > 1.0, (2.0 / norm - 2.0) / norm**3, torch.zeros_like(norm))
+    d = directions[:, None]
+    moved = f * d + g * mean * (mean * d).sum(-1, keepdim=True)
+    all_ways = f * f + g * mean * mean * (2.0 * f + g * squared)  # the diagonal of J J^T
+    length = (d * d).sum(-1, keepdim=True)
+    variance = along[..., None] * moved**2 + across[..., None] * (all_ways - moved**2 / length).clamp_min(0.0)
+    return contract(mean), variance
 
 
 def grid_coordinates(x: Tensor) -> Tensor:

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 
-def frustum_gaussians(origins: Tensor, directions: Tensor, radii: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the conical frustums between the edges ``t`` (mip-NeRF eqs. 7-8).
+def frustum_gaussians(origins: Tensor, directions: Tensor, radii: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and variances of the conical frustums between the edges ``t`` (mip-NeRF eqs. 7-8).
 
     Args:
         origins: (R, 3). directions: (R, 3), camera-z is 1, so ``t`` is z-depth. radii: (R,) cone radius at t = 1.
         t: (R, S+1) edges.
 
     Returns:
-        (R, S, 3) and (R, S, 3, 3).
+        Means (R, S, 3); variances along the ray, of t, and across it, of a length, both (R, S).
     """
     mid, half = 0.5 * (t[:, 1:] + t[:, :-1]), 0.5 * (t[:, 1:] - t[:, :-1])
     # The stable forms of mip-NeRF's eq. 7: no difference of large powers of t.
@@ -22,11 +22,7 @@ def frustum_gaussians(origins: Tensor, directions: Tensor, radii: Tensor, t: Ten
     t_mean = mid + 2.0 * mid * half**2 / base
     t_var = half**2 / 3.0 - (4.0 / 15.0) * half**4 * (12.0 * mid**2 - half**2) / base**2
     r_var = radii[:, None] ** 2 * (mid**2 / 4.0 + (5.0 / 12.0) * half**2 - (4.0 / 15.0) * half**4 / base)
-    along = directions[:, :, None] * directions[:, None, :]
-    across = torch.eye(3, device=t.device, dtype=t.dtype) - along / (directions**2).sum(-1)[:, None, None]
-    mean = origins[:, None, :] + t_mean[..., None] * directions[:, None, :]
-    covariance = t_var[..., None, None] * along[:, None] + r_var[..., None, None] * across[:, None]
-    return mean, covariance
+    return origins[:, None, :] + t_mean[..., None] * directions[:, None, :], t_var, r_var
 
 
 def integrated_encoding(mean: Tensor, variance: Tensor, degree: int) -> Tensor:

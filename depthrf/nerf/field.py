@@ -153,6 +153,14 @@ class HashField(nn.Module):
         return wide_sigmoid(self.color_mlp(per_sample + per_ray[:, None]), RGB_MARGIN)
 
 
+def integrated_features(samples: Samples, degree: int) -> Tensor:
+    """Integrated positional encoding of the contracted conical frustums (mip-NeRF 360, section 2)."""
+    frustums = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
+    mean, along, across = frustums
+    contracted = coord.contract_gaussian(mean, samples.directions, along, across)
+    return encoding.integrated_encoding(*contracted, degree)
+
+
 class MlpField(nn.Module):
     """The published network: integrated positional encoding and an 8-layer MLP with a skip."""
 
@@ -175,9 +183,7 @@ class MlpField(nn.Module):
         self.color_mlp = mlp(width + directions + appearance, width // 2, 3)
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        mean, covariance = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
-        mean, covariance = coord.contract_gaussian(mean, covariance)
-        encoded = encoding.integrated_encoding(mean, covariance.diagonal(dim1=-2, dim2=-1), self.degree)
+        encoded = integrated_features(samples, self.degree)
         x = encoded
         for index, layer in enumerate(self.trunk):
             x = torch.relu(layer(torch.cat([x, encoded], dim=-1) if index == self.skip else x))

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from depthrf.nerf import coord, encoding
-from depthrf.nerf.field import HashEncoding, Samples, TruncExp, grid_mlp, mlp
+from depthrf.nerf.field import HashEncoding, Samples, TruncExp, grid_mlp, integrated_features, mlp
 from depthrf.nerf.options import ModelOptions
 
 
@@ -40,9 +39,7 @@ class MlpProposal(nn.Module):
         self.mlp = mlp(6 * self.degree, width, width, width, width, 1)
 
     def forward(self, samples: Samples) -> Tensor:
-        mean, covariance = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
-        mean, covariance = coord.contract_gaussian(mean, covariance)
-        encoded = encoding.integrated_encoding(mean, covariance.diagonal(dim1=-2, dim2=-1), self.degree)
+        encoded = integrated_features(samples, self.degree)
         return nn.functional.softplus(self.mlp(encoded)[..., 0].float() + self.bias)
 
 

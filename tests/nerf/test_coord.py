@@ -24,14 +24,26 @@ def test_contraction_gradient_is_finite_at_the_origin() -> None:
 
 def test_contracted_gaussian_uses_the_jacobian_of_the_contraction() -> None:
     torch.manual_seed(0)
-    mean = torch.randn(20, 3, dtype=torch.float64) * 2
-    root = torch.randn(20, 3, 3, dtype=torch.float64)
-    covariance = root @ root.mT
-    contracted, got = coord.contract_gaussian(mean, covariance)
+    mean, directions = torch.randn(20, 1, 3, dtype=torch.float64) * 2, torch.randn(20, 3, dtype=torch.float64)
+    along, across = torch.rand(2, 20, 1, dtype=torch.float64)
+    contracted, got = coord.contract_gaussian(mean, directions, along, across)
     for i in range(20):
-        jacobian = torch.autograd.functional.jacobian(lambda x: coord.contract(x[None])[0], mean[i])
-        torch.testing.assert_close(got[i], jacobian @ covariance[i] @ jacobian.T)
+        jacobian = torch.autograd.functional.jacobian(lambda x: coord.contract(x[None])[0], mean[i, 0])
+        outer = torch.outer(directions[i], directions[i])
+        round_disc = torch.eye(3, dtype=torch.float64) - outer / (directions[i] @ directions[i])
+        covariance = along[i] * outer + across[i] * round_disc
+        torch.testing.assert_close(got[i, 0], (jacobian @ covariance @ jacobian.T).diagonal())
     torch.testing.assert_close(contracted, coord.contract(mean))
+
+
+def test_thin_gaussians_keep_their_width_under_autocast() -> None:
+    """Half precision would make some variances negative, whose encoding is infinite."""
+    directions = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    mean, along, across = 3.0 * directions[:, None], torch.full((200, 1), 1e-2), torch.full((200, 1), 1e-8)
+    exact = coord.contract_gaussian(*(x.double() for x in (mean, directions, along, across)))[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        _, variance = coord.contract_gaussian(mean, directions, along, across)
+    torch.testing.assert_close(variance.double(), exact, rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("spacing", ["linear", "power", "inverse"])
