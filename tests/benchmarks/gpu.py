@@ -16,11 +16,12 @@ every row, and OUT/gpu.json is made anew after every part, so nothing is lost wh
 all parts together). The same command again goes on: parts that are done with the same settings are not run again, and
 fields go on at their last checkpoint. Exit code: 0 all done, 1 some are not, 2 wrong usage or no CUDA device.
 
-Steps: the fast field trains for 20000, or for as many as fit into 110 s; the published network for as many as fit
-into 75 s a loss (of its 50000: too few for the published level). A timing of 20 whole steps, the host waiting after
-each, tells how many, which is rather too few than too many; OUT/steps-FIELD.json keeps the number, and ``--lego-steps``
-and ``--seed-steps`` set it. Together about 10 minutes without the published network and the other losses, with all of
-lego's 200 test views; those take about 8 and 25 minutes more.
+Steps: the fast field trains for 5000 from 3 views, 10000 from 6 and 24000 from 100, which need them; for no more than
+fit into 110 s. The published network trains for as many as fit into 75 s a loss (of its 50000: too few for the
+published level). A timing of 20 whole steps, the host waiting after each, tells how many, which is rather too few than
+too many; OUT/steps-FIELD.json keeps the number, and ``--lego-steps`` and ``--seed-steps`` set it. Together about 6
+minutes without the published network and the other losses, with all of lego's 200 test views; those take about 8 and
+20 minutes more.
 
 What the machine needs: this checkout; torch, triton with gcc and Python.h, numba, NumPy, OpenCV, Pillow, typer, rich,
 torchmetrics, pytest; neither pycolmap nor Open3D nor imageio-ffmpeg. What is to be brought along:
