@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from depthrf.geometry.camera import Camera
     from depthrf.io.blender import BlenderFrame
     from depthrf.io.trained_field import TrainedField
+    from depthrf.nerf.metrics import ColorScores
 
 _RADIUS = 1.5  # the objects lie in this ball around the origin: it becomes the field's uncontracted unit ball
 _CHECKPOINT_STEPS = 2000
@@ -217,21 +219,25 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
     from depthrf.nerf.metrics import color_scores
 
     colours = ColourScale(field.bounds.near, field.bounds.far, inverse=True)
-    scores: dict[int, list[tuple[float, float]]] = {}
+    scores: dict[int, list[Future[ColorScores]]] = {}
     rows: list[NDArray[np.uint8]] = []
-    for frame, scale in console.track(
-        [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
-    ):
-        camera = _camera(frame, options.size, scale)
-        photo = blender.read_image(frame, "white", camera)
-        rendered, depth = _render(field, frame, camera)
-        found = color_scores(rendered, photo)
-        scores.setdefault(camera.width, []).append((found.psnr, found.ssim))
-        if scale == 0 and len(rows) < _PICTURES:
-            panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
-            rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
+    with ThreadPoolExecutor() as pool:  # a GPU renders the next view while the CPU scores this one
+        for frame, scale in console.track(
+            [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
+        ):
+            camera = _camera(frame, options.size, scale)
+            photo = blender.read_image(frame, "white", camera)
+            rendered, depth = _render(field, frame, camera)
+            scores.setdefault(camera.width, []).append(pool.submit(color_scores, rendered, photo))
+            if scale == 0 and len(rows) < _PICTURES:
+                panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
+                rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
     write_png(picture, np.concatenate(rows))
-    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in scores.items()]
+    found = {size: [score.result() for score in values] for size, values in scores.items()}
+    return [
+        ScaleScore(size, float(np.mean([v.psnr for v in values])), float(np.mean([v.ssim for v in values])))
+        for size, values in found.items()
+    ]
 
 
 def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> Any:

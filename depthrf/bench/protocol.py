@@ -15,12 +15,12 @@ _LEAST_SIDE = 12  # pixels: SSIM's window is 11
 PRESETS: dict[str, dict[str, Any]] = {
     "hash": {
         "model": {
-            "field": {"kind": "hash", "appearance": 0, "density_bias": -3.0},
+            "field": {"kind": "hash", "appearance": 0, "density_bias": -3.0, "grid": {"log2_size": 19}},
             "proposal": {"num_samples": [64]},
             "num_samples": 32,
         },
-        "loss": {"distortion": 0.02},
-        "optimiser": {"steps": 20000, "batch_rays": 8192},
+        "loss": {"distortion": 0.02, "cdf_bound": 0.3},
+        "optimiser": {"steps": 20000, "batch_rays": 8192, "depth_share": 0.6},
     },
     "mlp": {
         "model": {

@@ -31,7 +31,11 @@ def adapted(
         field = replace(field, view_degree=min(field.view_degree, few.view_degree))
         share = max(losses.unseen.share, few.unseen_share)
         losses = replace(losses, unseen=replace(losses.unseen, share=share))
-        optimiser = replace(optimiser, pixel_jitter=max(optimiser.pixel_jitter, few.pixel_jitter))
+        optimiser = replace(
+            optimiser,
+            pixel_jitter=max(optimiser.pixel_jitter, few.pixel_jitter),
+            depth_share=min(optimiser.depth_share, few.depth_share),
+        )
     return replace(model, field=field), losses, optimiser
 
 

@@ -17,6 +17,8 @@ from depthrf.nerf.options import LossOptions, UnseenOptions
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
 
+_EDGE_PADDING = 0.01
+
 DepthLoss = Callable[[Level, Tensor, Tensor, LossOptions], Tensor]
 
 
@@ -114,10 +116,17 @@ DEPTH_LOSSES: dict[str, DepthLoss] = {
 
 
 def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
-    """Distortion and opacity of rays of unseen cameras: whatever they meet should be solid, and no more than needed."""
+    """What rays of unseen cameras meet should be solid, and the picture they see no busier than it must be.
+
+    Rows are n rays, then one neighbour of each, then another (``unseen.with_neighbours``). Beside distortion it is the
+    total variation of their colours c, mean of sqrt((c_1 - c_0)^2 + (c_2 - c_0)^2 + 0.01^2): haze and holes have edges,
+    so what no photo shows is filled from its surroundings, as a hole in a picture is (Rudin et al. 1992).
+    """
     field = output.levels[-1]
     distortion = stepfun.distortion(field.s, field.weights).mean()
-    return options.distortion * distortion + options.opacity * output.accumulation.mean()
+    here, one, other = output.rgb.chunk(3)
+    edges = torch.sqrt((one - here) ** 2 + (other - here) ** 2 + _EDGE_PADDING**2).mean()
+    return options.distortion * distortion + options.edges * edges
 
 
 def grid_decay(tables: Sequence[Tensor]) -> Tensor:

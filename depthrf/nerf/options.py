@@ -72,13 +72,14 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class UnseenOptions:
-    """Rays of cameras that never were (``unseen.py``), which keep few photos from leaving haze."""
+    """Rays of cameras that never were (``unseen.py``), which keep few photos from leaving haze and holes."""
 
     share: float = option(0.0, "share of a batch's rays that are such rays instead of pixels")
     angle: float = option(3.14159, "greatest turn about the vertical, radians")
     tilt: float = option(0.4, "greatest turn up or down, radians")
     distortion: float = option(0.02, "weight of their distortion")
-    opacity: float = option(0.01, "weight of their opacity")
+    edges: float = option(0.1, "weight of the colour edges between neighbouring ones")
+    reach: float = option(0.1, "greatest angle between neighbours, radians")
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,15 @@ class LossOptions:
 class FewPhotosOptions:
     """What changes where few photos show an object before a plain background.
 
-    They cannot tell colour that depends on the view from shape, nor haze from nothing.
+    They cannot tell colour that depends on the view from shape, nor haze from nothing, and each ray that meets nothing
+    counts.
     """
 
     most: int = option(9, "number of photos up to which this holds; 0: never")
     view_degree: int = option(0, "greatest degree of the view-direction encoding")
     unseen_share: float = option(0.25, "least share of rays of unseen cameras")
     pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
+    depth_share: float = option(0.25, "greatest least share of a batch's rays that have a depth prior")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import learning_rate
 from depthrf.nerf.threads import Threads
+from depthrf.nerf.unseen import with_neighbours
 
 
 def prepare(
@@ -158,14 +159,15 @@ class Trainer:
     def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
         options = self.options
-        unseen = int(self.losses.unseen.share * options.batch_rays)
+        each = int(self.losses.unseen.share * options.batch_rays) // 3
         rays = store.sample(
-            options.batch_rays - unseen, options.depth_share, self.generator, pixel_jitter=options.pixel_jitter
+            options.batch_rays - 3 * each, options.depth_share, self.generator, pixel_jitter=options.pixel_jitter
         )
-        if not unseen:
+        if not each:
             return rays, rays
-        others = store.turntable.turned(store.sample(unseen, 0.0, self.generator), self.losses.unseen, self.generator)
-        return rays, RayBatch.joined([rays, others])
+        unseen = self.losses.unseen
+        turned = store.turntable.turned(store.sample(each, 0.0, self.generator), unseen, self.generator)
+        return rays, RayBatch.joined([rays, with_neighbours(turned, unseen.reach, self.generator)])
 
     def posed(self, rays: RayBatch) -> RayBatch:
         """Rays from where the photos are taken to be by now; those of no photo as they are."""

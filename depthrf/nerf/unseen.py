@@ -1,8 +1,9 @@
-"""Rays of cameras that never were: training rays turned about the scene, on which the field must not be foggy.
+"""Rays of cameras that never were: training rays turned about the scene, on which the field must look plausible.
 
-Few photos leave most of space free to hold haze that none of them shows against anything. From any other side it
-would be seen, so the regularisers of such rays (``losses.unseen``) take it away. RegNeRF (Niemeyer et al. 2022) and
-InfoNeRF (Kim et al. 2022) regularise rays of unseen poses likewise.
+Few photos leave most of space free to hold haze that none of them shows against anything, and holes where all of them
+see something nearer. From any other side both would be seen, so the regularisers of such rays (``losses.unseen``) take
+haze away and fill holes. RegNeRF (Niemeyer et al. 2022) and InfoNeRF (Kim et al. 2022) regularise rays of unseen poses
+likewise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from depthrf.geometry.camera import View
 from depthrf.geometry.trajectory import focus_point, mean_up
 from depthrf.nerf.options import UnseenOptions
+from depthrf.nerf.rotations import rotation_matrices
 
 if TYPE_CHECKING:
     from depthrf.nerf.rays import RayBatch
@@ -41,12 +43,12 @@ class Turntable:
         """
         size = (2, len(rays.origins))
         angles = 2.0 * torch.rand(size, generator=generator, device=rays.origins.device) - 1.0
-        arms = rotated(rays.origins - self.focus, self.up, options.angle * angles[0])
-        directions = rotated(rays.directions, self.up, options.angle * angles[0])
-        sideways = torch.linalg.cross(self.up.expand_as(arms), arms)
+        about = rotation_matrices((options.angle * angles[0])[:, None] * self.up)
+        arms = about @ (rays.origins - self.focus)[..., None]
+        sideways = torch.linalg.cross(self.up.expand_as(arms[..., 0]), arms[..., 0])
         sideways = sideways / sideways.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        tilt = options.tilt * angles[1]
-        arms, directions = rotated(arms, sideways, tilt), rotated(directions, sideways, tilt)
+        tilted = rotation_matrices((options.tilt * angles[1])[:, None] * sideways)
+        arms, directions = (tilted @ arms)[..., 0], (tilted @ about @ rays.directions[..., None])[..., 0]
         return replace(
             rays,
             origins=self.focus + arms,
@@ -57,10 +59,19 @@ class Turntable:
         )
 
 
-def rotated(vectors: Tensor, axis: Tensor, angle: Tensor) -> Tensor:
-    """``vectors`` (R, 3) turned about the unit ``axis`` (3,) or (R, 3) by ``angle`` (R,), Rodrigues' formula."""
-    axis = axis.expand_as(vectors)
-    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-    along = (axis * vectors).sum(-1, keepdim=True) * axis
-    across: Tensor = torch.linalg.cross(axis, vectors)
-    return cos * vectors + sin * across + (1.0 - cos) * along
+def with_neighbours(rays: RayBatch, reach: float, generator: torch.Generator) -> RayBatch:
+    """R rays, then a neighbour of each in a random direction, then one at right angles to that, (3 R,).
+
+    Both lie ``reach`` radians away or less, down to a hundredth of it, evenly in the logarithm: a hole is filled from
+    its border, which is near some rays and far from others.
+    """
+    size, device = len(rays.origins), rays.origins.device
+    side = torch.linalg.cross(rays.viewdirs, torch.randn((size, 3), generator=generator, device=device))
+    side = side / side.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    angle = reach * 0.01 ** torch.rand((size, 1), generator=generator, device=device)
+    parts = [rays]
+    for axis in (side, torch.linalg.cross(rays.viewdirs, side)):
+        viewdirs = rays.viewdirs * torch.cos(angle) + axis * torch.sin(angle)
+        directions = viewdirs * rays.directions.norm(dim=-1, keepdim=True)
+        parts.append(replace(rays, directions=directions, viewdirs=viewdirs))
+    return type(rays).joined(parts)

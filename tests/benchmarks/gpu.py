@@ -7,7 +7,7 @@ Parts, most important first; ``--parts`` selects and orders:
     correctness   the tests that need a CUDA device (against CPU and reference), counted
     kernels       hash encoding and whole training steps of the `default` preset (tests/benchmarks/kernels.py)
     lego          the fast field, loss cdf, 3, 6 and 100 views at 400x400
-    kitchen       kitchen-18 at 640x480: 60 s of `depthrf train` with the `rgbd` preset, then `depthrf evaluate`
+    kitchen       kitchen-18 at 640x480: 4000 steps of `depthrf train` with the `rgbd` preset, then `depthrf evaluate`
     seed          the published network: lego-3 at 400x400, all five losses; their order is what counts
     losses        the fast field with the other four losses, 3, 6 and 100 views
 
@@ -16,7 +16,7 @@ every row, and OUT/gpu.json is made anew after every part, so nothing is lost wh
 all parts together). The same command again goes on: parts that are done with the same settings are not run again, and
 fields go on at their last checkpoint. Exit code: 0 all done, 1 some are not, 2 wrong usage or no CUDA device.
 
-Steps: the fast field trains for 5000 from 3 views, 10000 from 6 and 24000 from 100, which need them; for no more than
+Steps: the fast field trains for 2000 from 3 views, 4000 from 6 and 20000 from 100, which need them; for no more than
 fit into 110 s. The published network trains for as many as fit into 75 s a loss (of its 50000: too few for the
 published level). A timing of 20 whole steps, the host waiting after each, tells how many, which is rather too few than
 too many; OUT/steps-FIELD.json keeps the number, and ``--lego-steps`` and ``--seed-steps`` set it. Together about 6
@@ -30,7 +30,7 @@ torchmetrics, pytest; neither pycolmap nor Open3D nor imageio-ffmpeg. What is to
 - The kitchen's workspace with all stages up to merge, made on a machine with pycolmap and the evaluation data DATA by
     depthrf reconstruct DATA/kitchen/images --poses DATA/kitchen/transforms.json \
         --sensor-depth DATA/kitchen/depth --pipeline rgbd --until merge -o WORKSPACE
-  Of it: workspace.json, transforms.json, records/, undistorted/, sensor_depth/, sfm/sparse/, depth/prior/.
+  Of it: *.json, records/, undistorted/, sensor_depth/, sfm/sparse/, depth/prior/.
 - ``--commit`` where git does not tell the commit.
 
 For a machine that is there for a short while only:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -183,16 +184,21 @@ def test_grid_decay_is_the_sum_of_the_levels_mean_squares() -> None:
 def test_unseen_rays_count_for_their_own_loss_only() -> None:
     """Rows behind those of the batch change the unseen loss and nothing else of the field's."""
     torch.manual_seed(0)
-    edges = torch.linspace(1.0, 3.0, 6).expand(4, 6)
-    weights = torch.rand(4, 5) * 0.2
+    edges = torch.linspace(1.0, 3.0, 6).expand(9, 6)
+    weights = torch.rand(9, 5) * 0.2
     field = Level((edges - 1.0) / 2.0, edges, weights)
-    output = ModelOutput([field], torch.rand(4, 3), weights.sum(-1), torch.ones(4), torch.ones(4))
+    output = ModelOutput([field], torch.rand(9, 3), weights.sum(-1), torch.ones(9), torch.ones(9))
     ones = torch.ones(3)
     rays = RayBatch(*[torch.ones(3, 3)] * 3, ones, ones, ones, torch.rand(3, 3), 2 * ones, 0 * ones, ones.long())
-    options = LossOptions(unseen=UnseenOptions(distortion=0.5, opacity=0.25))
+    options = LossOptions(unseen=UnseenOptions(distortion=0.5, edges=0.25))
     found = total_loss(output, rays, torch.zeros(1, 4), [], options)
     without = total_loss(output.part(slice(0, 3)), rays, torch.zeros(1, 4), [], options)
-    expected = 0.5 * stepfun.distortion(field.s[3:], weights[3:]).mean() + 0.25 * weights[3].sum()
+    changes = [
+        math.sqrt(sum(float(output.rgb[3 + 2 * k + i, c] - output.rgb[3 + i, c]) ** 2 for k in (1, 2)) + 1e-4)
+        for i in range(2)
+        for c in range(3)
+    ]
+    expected = 0.5 * stepfun.distortion(field.s[3:], weights[3:]).mean() + 0.25 * sum(changes) / 6
     assert float(found.pop("unseen")) == pytest.approx(float(expected), rel=1e-5)
     assert "unseen" not in without
     assert {k: float(v) for k, v in found.items()} == pytest.approx({k: float(v) for k, v in without.items()})

@@ -11,8 +11,9 @@ from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import fit_similarity, look_at, rigid, rotation_angle_deg
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
-from depthrf.nerf.pose_corrections import PoseCorrections, rotation_matrices
+from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rays import PixelStore
+from depthrf.nerf.rotations import rotation_matrices
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
 from tests.nerf.test_training import BOUNDS, CPU, MLP, SMALL, wall_pixels, wall_store, wall_views
@@ -23,30 +24,6 @@ RATE = OptimiserOptions(steps=6, batch_rays=256, warmup_steps=10, pose_rate=1e-3
 def refining(options=SMALL, optimiser: OptimiserOptions = RATE, loss: LossOptions | None = None) -> Trainer:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     return Trainer(RadianceField(options, num_photos=3), optimiser, loss or LossOptions(), seed=0)
-
-
-def test_rotations_are_matrix_exponentials() -> None:
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.nn.functional.normalize(torch.randn(8, 3, generator=generator, dtype=torch.float64), dim=-1)
-    for angle in (0.0, 1e-9, 1e-4, 0.1, 3.0, 7.0):
-        vectors = angle * directions
-        zero = torch.zeros(8, dtype=torch.float64)
-        x, y, z = vectors.T
-        cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(8, 3, 3)
-        expected = torch.linalg.matrix_exp(cross)
-        torch.testing.assert_close(rotation_matrices(vectors), expected, atol=1e-12, rtol=0.0)
-        single = rotation_matrices(vectors.float()).double()
-        torch.testing.assert_close(single, expected, atol=2e-6, rtol=0.0)
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-12, 1e-7, 1e-4, 0.5])
-def test_gradient_of_a_rotation_is_finite_and_that_of_the_cross_product_near_zero(angle: float) -> None:
-    vector = torch.tensor([0.6 * angle, 0.0, 0.8 * angle], requires_grad=True)
-    point, toward = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([0.3, 0.5, -0.2])
-    (rotation_matrices(vector) @ point @ toward).backward()
-    assert torch.isfinite(vector.grad).all()
-    if angle < 1e-3:
-        torch.testing.assert_close(vector.grad, torch.linalg.cross(point, toward), atol=1e-3, rtol=0.0)
 
 
 def test_no_correction_changes_no_ray() -> None:

@@ -29,6 +29,7 @@ from depthrf.nerf.schedule import StepBudget, learning_rate
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
+from depthrf.nerf.unseen import with_neighbours
 from depthrf.nerf.views import render_view
 
 CPU = torch.device("cpu")
@@ -208,19 +209,27 @@ def test_threads_give_the_gradient_of_the_batch(options: ModelOptions) -> None:
         torch.testing.assert_close(a, b, atol=1e-5 * float(a.abs().max()) + 1e-9, rtol=1e-3)
 
 
-def test_unseen_rays_take_haze_away() -> None:
+def seen_by_others(unseen: UnseenOptions) -> tuple[float, float]:
+    """Distortion and colour edges of rays of unseen cameras after training with these options."""
+    t, store = trainer(SMALL, 80, LossOptions(depth="none", distortion=0.0, unseen=unseen)), wall_store()
+    for _ in range(80):
+        losses = t.advance(store).losses
+    assert ("unseen" in losses) == (unseen.share > 0)
+    rays = store.turntable.turned(store.sample(256, 0.0, t.generator), unseen, t.generator)
+    output = t.model(with_neighbours(rays, unseen.reach, t.generator))
+    level = output.levels[-1]
+    here, one, _ = output.rgb.chunk(3)
+    return float(distortion(level.s, level.weights).mean()), float((one - here).abs().mean())
+
+
+def test_unseen_rays_take_haze_and_edges_away() -> None:
     """Haze between the wall and the cameras, where no photo forbids it: only rays of unseen cameras thin it out."""
-    haze = []
-    for share in (0.0, 0.5):
-        unseen = UnseenOptions(share=share, angle=0.5, tilt=0.2, distortion=0.5, opacity=0.0)
-        t, store = trainer(SMALL, 80, LossOptions(depth="none", distortion=0.0, unseen=unseen)), wall_store()
-        for _ in range(80):
-            losses = t.advance(store).losses
-        assert ("unseen" in losses) == (share > 0)
-        rays = store.turntable.turned(store.sample(256, 0.0, t.generator), unseen, t.generator)
-        level = t.model(rays).levels[-1]
-        haze.append(float(distortion(level.s, level.weights).mean().detach()))
-    assert haze[1] < 0.7 * haze[0]
+    options = UnseenOptions(share=0.5, angle=0.5, tilt=0.2, distortion=0.5, edges=0.0)
+    without, with_haze, with_edges = (
+        seen_by_others(o) for o in (replace(options, share=0.0), options, replace(options, distortion=0.0, edges=1.0))
+    )
+    assert with_haze[0] < 0.7 * without[0]
+    assert with_edges[1] < 0.8 * without[1]
 
 
 def poisoned(t: Trainer, monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:

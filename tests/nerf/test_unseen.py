@@ -8,7 +8,7 @@ from depthrf.geometry.camera import Camera, View
 from depthrf.geometry.transforms import look_at
 from depthrf.nerf.options import UnseenOptions
 from depthrf.nerf.rays import Bounds, view_rays
-from depthrf.nerf.unseen import Turntable, rotated
+from depthrf.nerf.unseen import Turntable, with_neighbours
 
 FOCUS = np.array([0.3, -0.2, 0.5])
 UP = np.array([0.0, -1.0, 0.0])
@@ -19,14 +19,6 @@ def ring() -> list[View]:
     angles = np.linspace(0.0, 5.0, 6)
     centres = FOCUS + 2.0 * np.stack([np.cos(angles), np.full(6, -0.1), np.sin(angles)], axis=-1)
     return [View(f"{i}.png", camera, look_at(c, FOCUS, UP)) for i, c in enumerate(centres)]
-
-
-def test_rotation_is_right_handed_and_keeps_lengths() -> None:
-    x, z = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0.0, 0.0, 1.0])
-    torch.testing.assert_close(rotated(x, z, torch.tensor([torch.pi / 2])), torch.tensor([[0.0, 1.0, 0.0]]))
-    vectors, angles = torch.randn(50, 3), torch.randn(50)
-    torch.testing.assert_close(rotated(vectors, z, angles).norm(dim=-1), vectors.norm(dim=-1))
-    torch.testing.assert_close(rotated(rotated(vectors, z, angles), z, -angles), vectors)
 
 
 def test_turned_rays_look_at_the_scene_from_as_far_away() -> None:
@@ -63,3 +55,20 @@ def test_angles_stay_within_their_bounds(angle: float, tilt: float) -> None:
         change = torch.asin(heights[1].clamp(-1, 1)) - torch.asin(heights[0].clamp(-1, 1))
         assert change.abs().max() <= tilt + 0.02
         assert change.abs().max() > 0.5 * tilt
+
+
+def test_neighbours_lie_around_their_ray_within_reach() -> None:
+    rays = view_rays(ring()[0], Bounds(0.5, 4.0), torch.device("cpu"))
+    found = with_neighbours(rays, 0.2, torch.Generator().manual_seed(0))
+    here, one, other = found.viewdirs.chunk(3)
+    torch.testing.assert_close(here, rays.viewdirs)
+    torch.testing.assert_close(found.origins.chunk(3)[2], rays.origins)
+    torch.testing.assert_close(found.directions.norm(dim=-1).chunk(3)[1], rays.directions.norm(dim=-1))
+    torch.testing.assert_close(found.viewdirs.norm(dim=-1), torch.ones(3 * len(here)))
+    angles = [torch.linalg.cross(here, v).norm(dim=-1).asin() for v in (one, other)]
+    torch.testing.assert_close(*angles, atol=1e-4, rtol=1e-3)
+    assert angles[0].max() < 0.2001
+    assert angles[0].min() > 0.0019
+    assert 0.01 < angles[0].median() < 0.04
+    axes = [v - here * (v * here).sum(-1, keepdim=True) for v in (one, other)]
+    assert float((axes[0] * axes[1]).sum(-1).abs().max()) < 1e-6
