@@ -126,7 +126,7 @@ def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
     distortion = stepfun.distortion(field.s, field.weights).mean()
     here, one, other = output.rgb.chunk(3)
     edges = torch.sqrt((one - here) ** 2 + (other - here) ** 2 + _EDGE_PADDING**2).mean()
-    return options.distortion * distortion + options.edges * edges
+    return options.distortion * distortion + options.opacity * output.accumulation.mean() + options.edges * edges
 
 
 def grid_decay(tables: Sequence[Tensor]) -> Tensor:
@@ -139,12 +139,17 @@ def grid_decay(tables: Sequence[Tensor]) -> Tensor:
 
 
 def total_loss(
-    output: ModelOutput, rays: RayBatch, appearance: Tensor, grids: Sequence[Tensor], options: LossOptions
+    output: ModelOutput,
+    rays: RayBatch,
+    appearance: Tensor,
+    grids: Sequence[Tensor],
+    options: LossOptions,
+    depth_factor: float | Tensor = 1.0,
 ) -> dict[str, Tensor]:
     """All weighted losses of a batch by name; the training objective is their sum.
 
     ``output`` may have further rows behind those of ``rays``: they are rays of unseen cameras. ``grids`` are the tables
-    of the hash grids.
+    of the hash grids. ``depth_factor``: of the depth loss at this step (``schedule.depth_factor``).
     """
     known, further = slice(None, len(rays.rgb)), slice(len(rays.rgb), None)
     bounds = options.interlevel * interlevel(output.levels)
@@ -158,7 +163,7 @@ def total_loss(
         "photometric": charbonnier(output.rgb, rays.rgb, options.charbonnier),
         "interlevel": bounds,
         "distortion": options.distortion * stepfun.distortion(field.s, field.weights).mean(),
-        "depth": options.depth_weight * depth,
+        "depth": depth_factor * options.depth_weight * depth,
         "appearance": options.appearance * (appearance**2).sum(),
         **others,
     }

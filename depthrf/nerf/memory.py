@@ -44,7 +44,7 @@ def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
     def keep(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage().data_ptr() not in parameters:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # with its graph it would keep itself alive for good
 
     rays = trainer.posed(store.sample(_PROBE_RAYS, 0.0, torch.Generator(trainer.device).manual_seed(0)))
     # The tensors stay alive in ``output``, so no address is used twice.

@@ -78,7 +78,8 @@ class UnseenOptions:
     angle: float = option(3.14159, "greatest turn about the vertical, radians")
     tilt: float = option(0.4, "greatest turn up or down, radians")
     distortion: float = option(0.02, "weight of their distortion")
-    edges: float = option(0.1, "weight of the colour edges between neighbouring ones")
+    opacity: float = option(0.01, "weight of their opacity")
+    edges: float = option(0.03, "weight of the colour edges between neighbouring ones")
     reach: float = option(0.1, "greatest angle between neighbours, radians")
 
 
@@ -88,6 +89,7 @@ class LossOptions:
 
     depth: str = option("cdf", "depth loss", choices=("cdf", "l2", "urf", "ds_nerf", "none"))
     depth_weight: float = option(1.0, "factor on the whole depth loss")
+    depth_final: float = option(1.0, "what this factor has shrunk to at the last step, as a share of it")
     cdf_empty: float = option(1.0, "cdf: weight of the empty-space term")
     cdf_bound: float = option(0.1, "cdf: weight of the Gaussian bound terms")
     cdf_slack: float = option(1.0, "cdf: slack beta, in standard deviations of the prior depth")

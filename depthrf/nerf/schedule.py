@@ -1,8 +1,8 @@
-"""What changes as training goes on: the learning rate, and the number of steps that fit a given time."""
+"""What changes as training goes on: the learning rate and the depth prior's weight; how many steps fit a given time."""
 
 from __future__ import annotations
 
-from depthrf.nerf.options import OptimiserOptions
+from depthrf.nerf.options import LossOptions, OptimiserOptions
 
 
 def learning_rate(step: int, total: int, options: OptimiserOptions) -> float:
@@ -11,6 +11,14 @@ def learning_rate(step: int, total: int, options: OptimiserOptions) -> float:
     warm = min((step + 1) / options.warmup_steps, 1.0) if options.warmup_steps else 1.0
     ramp = 0.01 + 0.99 * warm
     return float(ramp * options.rate ** (1.0 - progress) * options.rate_final**progress)
+
+
+def depth_factor(step: int, total: int, options: LossOptions) -> float:
+    """Log-linear from 1 to ``depth_final`` over ``total`` steps.
+
+    The prior shows early where the surfaces are; where many photos show them better, it should not have the last word.
+    """
+    return float(options.depth_final ** min(step / max(total, 1), 1.0))
 
 
 class StepBudget:

@@ -23,7 +23,7 @@ from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
-from depthrf.nerf.schedule import learning_rate
+from depthrf.nerf.schedule import depth_factor, learning_rate
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.unseen import with_neighbours
 
@@ -101,6 +101,7 @@ class Trainer:
         # What differs between steps lies in tensors, which a recorded step reads.
         self._rates = [torch.tensor(optimiser.rate, device=self.device) for _ in learned]
         self._number = torch.tensor(0, device=self.device)  # of the step, from 1
+        self._depth_factor = torch.tensor(1.0, device=self.device)
         groups = [{"params": group, "lr": rate} for group, rate in zip(learned, self._rates, strict=True)]
         on_gpu = self.device.type == "cuda"
         self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=on_gpu)
@@ -119,6 +120,7 @@ class Trainer:
         for tensor, share in zip(self._rates, self._shares, strict=True):
             tensor.fill_(share * rate)
         self._number.fill_(self.step + 1)
+        self._depth_factor.fill_(depth_factor(self.step, self.total, self.losses))
         result = self._recording(store)() if self._can_record else self._step(store)
         self.step += 1
         return result
@@ -142,7 +144,7 @@ class Trainer:
         part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
         output = ModelOutput.of(self.workers.gather(part.tensors()))
         appearance, *grids = (self.workers.once(p) for p in (self.model.appearance, *self.model.grids))
-        losses = total_loss(output, rays, appearance, grids, self.losses)
+        losses = total_loss(output, rays, appearance, grids, self.losses, self._depth_factor)
         if self.poses is not None:
             losses["pose"] = self.losses.pose * self.workers.once(self.poses.squared())
         loss = torch.stack(list(losses.values())).sum()

@@ -25,7 +25,7 @@ from depthrf.nerf.options import (
     UnseenOptions,
 )
 from depthrf.nerf.rays import Bounds, PixelStore, view_rays
-from depthrf.nerf.schedule import StepBudget, learning_rate
+from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
@@ -173,6 +173,15 @@ def test_learning_rate_is_log_linear_after_warm_up() -> None:
     assert learning_rate(0, 100, options) == pytest.approx(1e-2 * (0.01 + 0.99 / 10))
 
 
+def test_depth_prior_fades_log_linearly() -> None:
+    options = LossOptions(depth_final=0.01)
+    assert [depth_factor(s, 100, options) for s in (0, 50, 100)] == pytest.approx([1.0, 0.1, 0.01])
+    faded, kept = (trainer(SMALL, 20, LossOptions(depth_final=final)) for final in (1e-6, 1.0))
+    for _ in range(20):
+        last = [t.advance(wall_store()).losses["depth"] for t in (faded, kept)]
+    assert float(last[0]) < 1e-4 * float(last[1])
+
+
 @pytest.mark.gpu
 def test_cuda_agrees_with_cpu() -> None:
     if not torch.cuda.is_available():
@@ -316,6 +325,30 @@ def test_budget_spent_while_timing_ends_training() -> None:
     assert budget.total(2, 12.0) == 2
 
 
+def test_estimating_memory_leaves_no_graph_behind() -> None:
+    """Its nodes would tie later steps to the stream they were made on, which no recording survives."""
+    t = trainer(SMALL, 6)
+    forward, marked = t.model.forward, []
+
+    def marking(rays, jitter):  # type: ignore[no-untyped-def]
+        output = forward(rays, jitter)
+        nodes = [output.rgb.grad_fn]
+        while nodes:
+            node = nodes.pop()
+            if node.name().endswith("AccumulateGrad"):
+                node.metadata["marked"] = True
+                marked.append(node.name())
+            nodes += [following for following, _ in node.next_functions if following is not None]
+        return output
+
+    t.model.forward = marking  # type: ignore[method-assign]
+    training_memory(t, wall_store())
+    assert marked
+    for parameter in t.model.parameters():
+        (node, _) = parameter.view_as(parameter).grad_fn.next_functions[0]
+        assert "marked" not in node.metadata
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
 @pytest.mark.parametrize("triton", [True, False])
@@ -333,6 +366,7 @@ def test_recorded_steps_equal_unrecorded_ones(
         torch.manual_seed(0)
         model = RadianceField(options, num_photos=3).cuda()
         t = Trainer(model, OptimiserOptions(steps=20, batch_rays=256), LossOptions(), seed=0)
+        assert training_memory(t, store).per_ray
         t.chunk_rays = chunk
         losses = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         t.restore(copy.deepcopy(t.state()))
