@@ -1,7 +1,7 @@
 """What each part of the fast field brings: the preset, and the preset with one thing changed.
 
-    python -m tests.benchmarks.ablation lego-3|lego-6|kitchen-18 -o DIR [--only NAME,...] [--steps N] [--size PIXELS]
-                                        [--workspace DIR] [--threads N]
+    python -m tests.benchmarks.ablation lego-3|lego-6|kitchen-18 -o DIR [--only NAME,...] [--steps N] [--rays N]
+                                        [--size PIXELS] [--workspace DIR] [--threads N]
 
 ``lego-N`` trains on the first N views with `depthrf bench`'s hash field settings and scores every 16th test view;
 ``kitchen-18`` trains in a workspace in which all stages up to merge have run and scores its 12 test photos:
@@ -87,6 +87,7 @@ class Run:
     rays_per_second: int
     scores: dict[str, float | None]
     size: int
+    rays: int
     origin: dict[str, str]
 
 
@@ -100,11 +101,14 @@ def trained(store: Any, options: Any, seed: int) -> tuple[RadianceField, float]:
     return trainer.model.eval(), time.monotonic() - start
 
 
+def _length(arguments: argparse.Namespace) -> list[str]:
+    return [f"optimiser.steps={arguments.steps}", f"optimiser.batch_rays={arguments.rays}"]
+
+
 def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:
     scene = DATA / "lego"
     tables = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS["hash"])
-    fixed = [f"optimiser.steps={arguments.steps}", f"size={arguments.size}", "optimiser.batch_rays=4096"]
-    fixed.append("model.field.grid.log2_size=17")  # a CPU's cache is small
+    fixed = [f"size={arguments.size}", *_length(arguments), "model.field.grid.log2_size=17"]  # a CPU's cache is small
     options = build(
         protocol.Options, pipeline.merge_tables(tables, pipeline.assignments([*fixed, *changes])), "changes"
     )
@@ -118,7 +122,11 @@ def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture:
 
 def kitchen(changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:
     workspace = Workspace(arguments.workspace)
-    fixed = [f"max_side={arguments.size}", f"optimiser.steps={arguments.steps}", "optimiser.batch_rays=4096"]
+    fixed = [
+        f"max_side={arguments.size}",
+        f"optimiser.steps={arguments.steps}",
+        f"optimiser.batch_rays={arguments.rays}",
+    ]
     table = pipeline.merge_tables(pipeline.load_pipeline("rgbd"), {"train": pipeline.assignments([*fixed, *changes])})
     options = pipeline.make_plan(table, "rgbd")["train"]
     store, similarity, bounds, _ = train_stage._load(workspace, options, torch.device("cpu"))
@@ -144,8 +152,8 @@ def variant(scene: str, name: str, changes: list[str], arguments: argparse.Names
         optimiser = options.optimiser
         rate = round(optimiser.steps * optimiser.batch_rays / seconds)
         order = list(KITCHEN if kind == "kitchen" else LEGO).index(name)
-        size = arguments.size
-        found = Run(name, order, changes, optimiser.steps, round(seconds, 1), rate, scores, size, origin("cpu"))
+        settings = arguments.size, arguments.rays
+        found = Run(name, order, changes, optimiser.steps, round(seconds, 1), rate, scores, *settings, origin("cpu"))
         done.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
     return Run(**json.loads(done.read_text(encoding="utf-8")))
 
@@ -166,6 +174,7 @@ def main() -> None:
     parser.add_argument("--only", help="names of variants, separated by commas")
     parser.add_argument("--workspace", type=Path, help="kitchen-18: where all stages up to merge have run")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rays", type=int, default=4096, help="rays per step")
     parser.add_argument("--size", type=int, default=200, help="longer side of the photos in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -207,12 +207,13 @@ def from_ablation(folder: Path) -> None:
     for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in scene.glob("*.json")]
         for run in sorted(runs, key=lambda run: run["order"]):
-            values = {"scene": scene.name, "variant": run["name"], "steps": run["steps"], "size": f"{run['size']} px"}
+            values = {"scene": scene.name, "variant": run["name"], "size": f"{run['size']} px"}
+            values |= {"steps": run["steps"], "rays a step": run["rays"]}
             for name, (column, digits) in _ABLATION.items():
                 if run["scores"].get(name) is not None:
                     values[column] = f"{run['scores'][name]:.{digits}f}"
             measured.append({"values": values, **run["origin"]})
-    columns = ["scene", "variant", "size", "steps", *(column for column, _ in _ABLATION.values())]
+    columns = ["scene", "variant", "size", "steps", "rays a step", *(column for column, _ in _ABLATION.values())]
     _write("ablation", {**kept, "columns": columns, "measured": measured})
 
 
