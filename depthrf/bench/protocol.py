@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "proposal": {"num_samples": [64]},
             "num_samples": 32,
         },
-        "loss": {"distortion": 0.02, "cdf_bound": 0.3},
+        "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01},
         "optimiser": {"steps": 20000, "batch_rays": 8192, "depth_share": 0.6},
     },
     "mlp": {
