@@ -30,7 +30,8 @@ def adapted(
     if num_photos <= few.most and model.background != "last":
         field = replace(field, view_degree=min(field.view_degree, few.view_degree))
         share = max(losses.unseen.share, few.unseen_share)
-        losses = replace(losses, unseen=replace(losses.unseen, share=share))
+        final = max(losses.depth_final, few.depth_final)
+        losses = replace(losses, unseen=replace(losses.unseen, share=share), depth_final=final)
         optimiser = replace(
             optimiser,
             pixel_jitter=max(optimiser.pixel_jitter, few.pixel_jitter),

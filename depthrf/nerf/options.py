@@ -107,8 +107,8 @@ class LossOptions:
 class FewPhotosOptions:
     """What changes where few photos show an object before a plain background.
 
-    They cannot tell colour that depends on the view from shape, nor haze from nothing, and each ray that meets nothing
-    counts.
+    They cannot tell colour that depends on the view from shape, nor haze from nothing; each ray that meets nothing
+    counts, and nothing comes to know surfaces better than the depth prior.
     """
 
     most: int = option(9, "number of photos up to which this holds; 0: never")
@@ -116,6 +116,7 @@ class FewPhotosOptions:
     unseen_share: float = option(0.25, "least share of rays of unseen cameras")
     pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
     depth_share: float = option(0.25, "greatest least share of a batch's rays that have a depth prior")
+    depth_final: float = option(1.0, "least share of the depth loss's factor that is left at the last step")
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ LEGO: dict[str, list[str]] = {
     "without their edges": ["loss.unseen.edges=0"],
     "without their opacity": ["loss.unseen.opacity=0"],
     "depth prior kept to the end": ["loss.depth_final=1"],
+    "depth prior fading to 1 %": ["few.depth_final=0.01"],
     "with view-dependent colour": ["few.view_degree=2"],
     "rays through pixel centres": ["few.pixel_jitter=0"],
     "density bias -1": ["model.field.density_bias=-1"],
