@@ -16,7 +16,7 @@ every row, and OUT/gpu.json is made anew after every part, so nothing is lost wh
 all parts together). The same command again goes on: parts that are done with the same settings are not run again, and
 fields go on at their last checkpoint. Exit code: 0 all done, 1 some are not, 2 wrong usage or no CUDA device.
 
-Steps: the fast field trains for 2000 from 3 views, 4000 from 6 and 14000 from 100, which need them; for no more than
+Steps: the fast field trains for 3000 from 3 views, 6000 from 6 and 20000 from 100, which need them; for no more than
 fit into 110 s. The published network trains for as many as fit into 75 s a loss (of its 50000: too few for the
 published level). A timing of 20 whole steps, the host waiting after each, tells how many, which is rather too few than
 too many; OUT/steps-FIELD.json keeps the number, and ``--lego-steps`` and ``--seed-steps`` set it. Together about 6

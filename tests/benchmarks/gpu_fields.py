@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEGO_TARGET_DB = {3: 24.5, 6: 28.5, 100: 37.0}
 LEGO_TARGET_S, KITCHEN_TARGET_S = 120, 60
-LEGO_STEPS = {3: 2000, 6: 4000, 100: 14000}
+LEGO_STEPS = {3: 3000, 6: 6000, 100: 20000}
 _LEGO_FIT_S, _SEED_STEPS, _SEED_FIT_S = 110.0, 50000, 75.0
 _KITCHEN_STEPS = 4000
 _LEAST_STEPS = 500
@@ -113,7 +113,7 @@ def seed(request: Request, known: frozenset[str], add: Add) -> None:
     for loss in ("cdf", *_OTHERS):
         given = {"views": [3], "losses": [loss], "test_every": request.seed_test_every}
         # The published warm-up of 512 steps is a hundredth of its 50000.
-        optimiser = {"steps": steps, "warmup_steps": min(512, max(1, steps // 10))}
+        optimiser = {"steps": steps, "warmup_steps": min(512, max(1, steps // 4))}
         options = _options(request, "mlp", **given, optimiser=optimiser)
         result, row = _cell(request, request.folder("seed"), options)
         found[loss] = result.scores[0].psnr
