@@ -190,7 +190,7 @@ def test_unseen_rays_count_for_their_own_loss_only() -> None:
     output = ModelOutput([field], torch.rand(9, 3), weights.sum(-1), torch.ones(9), torch.ones(9))
     ones = torch.ones(3)
     rays = RayBatch(*[torch.ones(3, 3)] * 3, ones, ones, ones, torch.rand(3, 3), 2 * ones, 0 * ones, ones.long())
-    options = LossOptions(unseen=UnseenOptions(distortion=0.5, edges=0.25))
+    options = LossOptions(unseen=UnseenOptions(distortion=0.5, opacity=0.125, edges=0.25))
     found = total_loss(output, rays, torch.zeros(1, 4), [], options)
     without = total_loss(output.part(slice(0, 3)), rays, torch.zeros(1, 4), [], options)
     changes = [
@@ -198,7 +198,8 @@ def test_unseen_rays_count_for_their_own_loss_only() -> None:
         for i in range(2)
         for c in range(3)
     ]
-    expected = 0.5 * stepfun.distortion(field.s[3:], weights[3:]).mean() + 0.25 * sum(changes) / 6
+    opacity = weights[3:].sum(-1).mean()
+    expected = 0.5 * stepfun.distortion(field.s[3:], weights[3:]).mean() + 0.125 * opacity + 0.25 * sum(changes) / 6
     assert float(found.pop("unseen")) == pytest.approx(float(expected), rel=1e-5)
     assert "unseen" not in without
     assert {k: float(v) for k, v in found.items()} == pytest.approx({k: float(v) for k, v in without.items()})
