@@ -118,10 +118,10 @@ DEPTH_LOSSES: dict[str, DepthLoss] = {
 def unseen(output: ModelOutput, options: UnseenOptions) -> Tensor:
     """What rays of unseen cameras meet should be solid, and the picture they see no busier than it must be.
 
-    Rows are n rays, then one neighbour of each, then another (``unseen.with_neighbours``). Beside distortion and opacity
-    it is the total variation of their colours c, mean of sqrt((c_1 - c_0)^2 + (c_2 - c_0)^2 + 0.01^2): holes have edges,
-    so what no photo shows is filled from its surroundings, as a hole in a picture is (Rudin et al. 1992). Opacity also
-    keeps sheets of the background's colour from hiding all edges.
+    Rows are n rays, then one neighbour of each, then another (``unseen.with_neighbours``). Beside distortion and
+    opacity it is the total variation of their colours c, mean of sqrt((c_1 - c_0)^2 + (c_2 - c_0)^2 + 0.01^2): holes
+    have edges, so what no photo shows is filled from its surroundings, as a hole in a picture is (Rudin et al. 1992).
+    Opacity also keeps sheets of the background's colour from hiding all edges.
     """
     field = output.levels[-1]
     distortion = stepfun.distortion(field.s, field.weights).mean()
