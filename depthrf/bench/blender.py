@@ -233,11 +233,8 @@ def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options
                 panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
                 rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
     write_png(picture, np.concatenate(rows))
-    found = {size: [score.result() for score in values] for size, values in scores.items()}
-    return [
-        ScaleScore(size, float(np.mean([v.psnr for v in values])), float(np.mean([v.ssim for v in values])))
-        for size, values in found.items()
-    ]
+    found = {size: [(v.result().psnr, v.result().ssim) for v in values] for size, values in scores.items()}
+    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in found.items()]
 
 
 def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> Any:

@@ -38,16 +38,16 @@ def contract_gaussian(mean: Tensor, directions: Tensor, along: Tensor, across: T
     """
     squared = (mean * mean).sum(-1, keepdim=True).clamp_min(1.0)
     norm = squared.sqrt()
-    # Outside the unit ball J = f I + g x x^T with f(r) = 2/r - 1/r^2, g = f'/r; at r <= 1 the clamp makes J = I.
-    # Written out for what is needed of it: products of matrices would be half precision under autocast, in which the
-    # thin and long Gaussians of a pixel's cone lose their width.
+    # x goes to f x with f(r) = 2/r - 1/r^2. Outside the unit ball J = f I + g x x^T, g = f'/r; at r <= 1 the clamp
+    # makes J = I. Written out for what is needed of it: products of matrices would be half precision under
+    # autocast, in which the thin and long Gaussians of a pixel's cone lose their width.
     f, g = (2.0 - 1.0 / norm) / norm, torch.where(norm > 1.0, (2.0 / norm - 2.0) / norm**3, torch.zeros_like(norm))
     d = directions[:, None]
     moved = f * d + g * mean * (mean * d).sum(-1, keepdim=True)
     all_ways = f * f + g * mean * mean * (2.0 * f + g * squared)  # the diagonal of J J^T
     length = (d * d).sum(-1, keepdim=True)
     variance = along[..., None] * moved**2 + across[..., None] * (all_ways - moved**2 / length).clamp_min(0.0)
-    return contract(mean), variance
+    return f * mean, variance
 
 
 def grid_coordinates(x: Tensor) -> Tensor:

@@ -155,10 +155,9 @@ class HashField(nn.Module):
 
 def integrated_features(samples: Samples, degree: int) -> Tensor:
     """Integrated positional encoding of the contracted conical frustums (mip-NeRF 360, section 2)."""
-    frustums = encoding.frustum_gaussians(samples.origins, samples.directions, samples.radii, samples.t)
-    mean, along, across = frustums
-    contracted = coord.contract_gaussian(mean, samples.directions, along, across)
-    return encoding.integrated_encoding(*contracted, degree)
+    origins, directions = samples.origins, samples.directions
+    mean, along, across = encoding.frustum_gaussians(origins, directions, samples.radii, samples.t)
+    return encoding.integrated_encoding(*coord.contract_gaussian(mean, directions, along, across), degree)
 
 
 class MlpField(nn.Module):

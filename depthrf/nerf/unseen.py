@@ -69,9 +69,9 @@ def with_neighbours(rays: RayBatch, reach: float, generator: torch.Generator) ->
     side = torch.linalg.cross(rays.viewdirs, torch.randn((size, 3), generator=generator, device=device))
     side = side / side.norm(dim=-1, keepdim=True).clamp_min(1e-9)
     angle = reach * 0.01 ** torch.rand((size, 1), generator=generator, device=device)
+    length = rays.directions.norm(dim=-1, keepdim=True)
     parts = [rays]
     for axis in (side, torch.linalg.cross(rays.viewdirs, side)):
         viewdirs = rays.viewdirs * torch.cos(angle) + axis * torch.sin(angle)
-        directions = viewdirs * rays.directions.norm(dim=-1, keepdim=True)
-        parts.append(replace(rays, directions=directions, viewdirs=viewdirs))
+        parts.append(replace(rays, directions=length * viewdirs, viewdirs=viewdirs))
     return type(rays).joined(parts)

@@ -13,6 +13,9 @@ from depthrf.nerf.cpu_render import RenderedRays, can_render, render_rays
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.rays import Bounds, RayBatch, view_rays
 
+_CHUNK_RAYS = {"cpu": 2**13, "cuda": 2**16}
+_LEAST_RAYS = 32
+
 
 @dataclass(frozen=True)
 class RenderedView:
@@ -21,10 +24,6 @@ class RenderedView:
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
     accumulation: NDArray[np.float32]
-
-
-_CHUNK_RAYS = {"cpu": 2**13, "cuda": 2**16}
-_LEAST_RAYS = 32
 
 
 @torch.no_grad()

@@ -126,11 +126,7 @@ def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture:
 
 def kitchen(changes: list[str], arguments: argparse.Namespace, picture: Path) -> tuple[Any, float, Any]:
     workspace = Workspace(arguments.workspace)
-    fixed = [
-        f"max_side={arguments.size}",
-        f"optimiser.steps={arguments.steps}",
-        f"optimiser.batch_rays={arguments.rays}",
-    ]
+    fixed = [f"max_side={arguments.size}", *_length(arguments)]
     table = pipeline.merge_tables(pipeline.load_pipeline("rgbd"), {"train": pipeline.assignments([*fixed, *changes])})
     options = pipeline.make_plan(table, "rgbd")["train"]
     store, similarity, bounds, _ = train_stage._load(workspace, options, torch.device("cpu"))

@@ -141,6 +141,22 @@ def test_rendering_does_not_depend_on_the_chunk() -> None:
     assert np.abs(whole.rgb.astype(int) - parts.rgb.astype(int)).max() <= 1
 
 
+def test_rendering_goes_on_with_fewer_rays_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = RadianceField(SMALL, num_photos=3)
+    expected = render_view(model, wall_views()[0], BOUNDS, compiled=False)
+    forward = model.forward
+
+    def limited(rays, jitter=None):  # type: ignore[no-untyped-def]
+        if len(rays.origins) > 100:
+            raise torch.OutOfMemoryError
+        return forward(rays, jitter)
+
+    monkeypatch.setattr(model, "forward", limited)
+    found = render_view(model, wall_views()[0], BOUNDS, compiled=False)
+    np.testing.assert_allclose(found.depth, expected.depth, atol=1e-4)
+
+
 @pytest.mark.parametrize("background", ["last", "white", "black"])
 @pytest.mark.parametrize("spacing", ["linear", "power", "inverse"])
 def test_cpu_renderer_agrees_with_the_model(background: str, spacing: str) -> None:
