@@ -100,6 +100,18 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def xavier(module: nn.Module) -> None:
+    """Xavier's uniform weights and no biases for all linear layers in ``module`` (Glorot and Bengio 2010).
+
+    PyTorch's own weights are so small that after eight layers what is left is the biases, the same everywhere: the
+    network then learns the commonest colour, a white background, before it learns that there is anything else.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 def grid_mlp(*widths: int) -> nn.Sequential:
     """As :func:`mlp`, without biases in the hidden layers, as in instant-ngp.
 
@@ -180,6 +192,7 @@ class MlpField(nn.Module):
         directions = 3 * (1 + 2 * options.view_degree) if options.view_degree else 0
         appearance = options.appearance * (1 + 2 * self.appearance_degree)
         self.color_mlp = mlp(width + directions + appearance, width // 2, 3)
+        xavier(self)
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
         encoded = integrated_features(samples, self.degree)

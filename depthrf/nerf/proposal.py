@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from depthrf.nerf.field import HashEncoding, Samples, TruncExp, grid_mlp, integrated_features, mlp
+from depthrf.nerf.field import HashEncoding, Samples, TruncExp, grid_mlp, integrated_features, mlp, xavier
 from depthrf.nerf.options import ModelOptions
 
 
@@ -37,6 +37,7 @@ class MlpProposal(nn.Module):
         self.bias = options.field.density_bias
         width = options.proposal.width
         self.mlp = mlp(6 * self.degree, width, width, width, width, 1)
+        xavier(self.mlp)
 
     def forward(self, samples: Samples) -> Tensor:
         encoded = integrated_features(samples, self.degree)
