@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation_data import DATA
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 
 
 @pytest.fixture(scope="session")
 def evaluation_data() -> Path:
     """The folder of real photos and depth (not part of the project)."""
-    root = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (root / "fox").is_dir():
+    if not (DATA / "fox").is_dir():
         pytest.skip("no evaluation data: set DEPTHRF_DATA")
-    return root
+    return DATA

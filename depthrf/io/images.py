@@ -27,6 +27,7 @@ _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, 
 _LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 _ORIENTATION, _MAKE, _MODEL, _EXIF_IFD = 0x0112, 0x010F, 0x0110, 0x8769
 _FOCAL_MM, _FOCAL_35MM, _PLANE_X_RESOLUTION, _PLANE_UNIT, _PIXEL_X = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
+_DAMAGED = OSError, SyntaxError, ValueError, EOFError, IndexError  # what decoders raise
 _MM_PER_PLANE_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 
 
@@ -94,6 +95,15 @@ def read_rgba(path: Path) -> NDArray[np.uint8]:
         UnreadableImageError: Empty, cut off, damaged or not a picture.
     """
     return np.asarray(_decode(_read(path)).convert("RGBA"))
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Width and height as stored, without decoding the picture.
+
+    Raises:
+        UnreadableImageError: Empty or not a picture.
+    """
+    return _open(_read(path)).size
 
 
 def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
@@ -171,8 +181,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> Image:
-    """The fully decoded picture, as stored."""
+def _open(data: bytes) -> Image:
+    """The picture, as stored, of which only the head has been read."""
     from PIL import Image, UnidentifiedImageError
 
     if data[4:8] == b"ftyp":  # HEIF
@@ -181,15 +191,23 @@ def _decode(data: bytes) -> Image:
         pillow_heif.register_heif_opener()
     Image.init()
     try:
-        image = Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN])
-        # Some decoders (HEIF when opening, TIFF when loading) turn the pixels themselves and then say 1.
-        image.info.setdefault("original_orientation", _orientation(_exif(image)))
-        image.load()
+        return Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN])
     except UnidentifiedImageError as e:
         raise UnreadableImageError("not a picture, or its beginning is damaged") from e
     except Image.DecompressionBombError as e:
         raise UnreadableImageError("too large (more than 178 megapixels)") from e
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as e:
+    except _DAMAGED as e:
+        raise UnreadableImageError(f"damaged or cut off ({e})") from e
+
+
+def _decode(data: bytes) -> Image:
+    """The fully decoded picture, as stored."""
+    image = _open(data)
+    try:
+        # Some decoders (HEIF when opening, TIFF when loading) turn the pixels themselves and then say 1.
+        image.info.setdefault("original_orientation", _orientation(_exif(image)))
+        image.load()
+    except _DAMAGED as e:
         raise UnreadableImageError(f"damaged or cut off ({e})") from e
     if image.mode == "F":
         raise UnreadableImageError("pixels are floating-point numbers; save it with 8 or 16 bits")

@@ -16,6 +16,7 @@ from depthrf.geometry.camera import Camera, View
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import cam_from_world_of_opengl, opengl_of_cam_from_world
 from depthrf.io.given_poses import GivenPoses, PosedPhoto, check_unique, checked_lens, checked_rigid, user_json
+from depthrf.io.images import UnreadableImageError, stored_size
 from depthrf.workspace import write_json
 
 _ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
@@ -104,15 +105,12 @@ def _focal_of_angle(side: int, angle: Any) -> float:
 
 
 def _image_size(folder: Path, name: str, where: str, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    from PIL import Image
-
     image = find_image(folder, name)
     if image is not None:
         try:
-            with Image.open(image) as opened:
-                return opened.size
-        except OSError as e:
-            raise UsageError(f"{where}: {image} is not a readable picture ({e}).") from e
+            return stored_size(image)
+        except UnreadableImageError as e:
+            raise UsageError(f"{where}: {image}: {e}.") from e
     stem = PurePosixPath(name).stem
     if stem in sizes:
         return sizes[stem]

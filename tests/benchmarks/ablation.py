@@ -38,8 +38,8 @@ from depthrf.stages import held_out
 from depthrf.stages import train as train_stage
 from depthrf.stages.scoring import mean_scores, score_view
 from depthrf.workspace import Workspace
-from tests.benchmarks.end_to_end import DATA
 from tests.benchmarks.results import origin
+from tests.evaluation_data import DATA
 
 LEGO: dict[str, list[str]] = {
     "preset": [],

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ from depthrf.depth.joint_alignment import align_photos
 from depthrf.depth.photo_alignment import Anchors, align_photo
 from depthrf.geometry.camera import SparseDepths
 from tests.benchmarks.disguise import Array, Photo, disguise, draw_keypoints, load_kitchen
+from tests.evaluation_data import DATA
 
-DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NUMBERS, OUTLIERS = (10, 30, 100, 300, 1000), (0.05, 0.1, 0.2, 0.3, 0.5)
 METHODS = ("ours", "least squares", "median ratio", "ransac", "oracle")
 

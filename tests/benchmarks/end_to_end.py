@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -26,8 +25,7 @@ import numpy as np
 from depthrf.geometry.transforms import fit_similarity, rotation_angle_deg
 from depthrf.io.transforms_json import load_views, read_transforms
 from depthrf.workspace import Workspace, read_json
-
-DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
+from tests.evaluation_data import DATA
 
 
 def depthrf(*arguments: object) -> float:

@@ -38,9 +38,9 @@ from depthrf.geometry.transforms import fit_similarity, rotation_angle_deg
 from depthrf.io.colmap import read_model
 from depthrf.io.transforms_json import read_transforms
 from depthrf.workspace import Workspace, read_json, write_json
+from tests.evaluation_data import DATA
 
 Array = NDArray[np.float64]
-DATA = Path(os.environ.get("DEPTHRF_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,18 @@ def test_exif_rotation_is_undone_once(tmp_path: Path, orientation: int, suffix: 
     assert info.as_is == (orientation == 1 and suffix in (".jpg", ".png"))
 
 
+def test_stored_size_of_a_phones_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.new("RGB", (120, 80)).save(tmp_path / "photo.heic")
+    monkeypatch.delitem(Image.OPEN, "HEIF")  # as before the first such photo
+    assert images.stored_size(tmp_path / "photo.heic") == (120, 80)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(images.UnreadableImageError, match="empty"):
+        images.stored_size(tmp_path / "empty.png")
+
+
 def test_modes_become_rgb(tmp_path: Path) -> None:
     import cv2
 

@@ -15,6 +15,7 @@ from depthrf.geometry.lens import Lens
 from depthrf.geometry.quaternions import rotations_of
 from depthrf.geometry.transforms import rigid
 from depthrf.io.given_poses import GivenPoses, PosedPhoto
+from depthrf.io.images import UnreadableImageError, stored_size
 
 Array = NDArray[np.float64]
 
@@ -156,13 +157,10 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         UsageError: It is none.
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as e:
-        raise UsageError(f"{path} is not a readable picture ({e}).") from e
+        return stored_size(path)
+    except UnreadableImageError as e:
+        raise UsageError(f"{path}: {e}.") from e
 
 
 def left_out(shots: Sequence[Shot]) -> tuple[str, ...]:
