@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from depthrf.device import computes_in_bfloat16
 from depthrf.nerf.adapting import adapted
 from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
@@ -60,16 +61,6 @@ class StepResult:
     psnr: Tensor
     skipped: Tensor
     last_skipped: Tensor
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 itself, so that it pays: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
-    return bool(features.get("avx512bf16") or features.get("amx-bf16"))
 
 
 class Trainer:

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from depthrf.device import computes_in_bfloat16
 from depthrf.geometry.camera import View
 from depthrf.nerf.cpu_render import RenderedRays, can_render, render_rays
+from depthrf.nerf.field import MlpField
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.rays import Bounds, RayBatch, view_rays
 
-_CHUNK_RAYS = {"cpu": 2**13, "cuda": 2**16}
+_KERNEL_RAYS = 2**13
+_MODEL_RAYS = {"cpu": 2**8, "cuda": 2**16}  # what a batch of layers passes on should stay in a CPU's cache
 _LEAST_RAYS = 32
 
 
@@ -37,8 +40,9 @@ def render_view(
     """
     device = model.appearance.device
     rays = view_rays(view, bounds, device)
-    render = render_rays if compiled and can_render(model) else _render_with_model
-    chunk = chunk_rays or _CHUNK_RAYS[device.type]
+    fused = compiled and can_render(model)
+    render = render_rays if fused else _render_with_model
+    chunk = chunk_rays or (_KERNEL_RAYS if fused else _MODEL_RAYS[device.type])
     parts: list[RenderedRays] = []
     first = 0
     while first < len(rays.origins):
@@ -60,5 +64,8 @@ def render_view(
 
 
 def _render_with_model(model: RadianceField, rays: RayBatch) -> RenderedRays:
-    output = model(rays)
+    device = rays.origins.device
+    mixed = isinstance(model.field, MlpField) and computes_in_bfloat16(device)  # wide enough to gain by it
+    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        output = model(rays)
     return RenderedRays(*(v.cpu().numpy() for v in (output.rgb, output.depth_median, output.accumulation)))
