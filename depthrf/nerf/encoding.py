@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MOST_HARMONICS = 2
+"""Greatest degree of :func:`spherical_harmonics`."""
+
 
 def frustum_gaussians(origins: Tensor, directions: Tensor, radii: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means and variances of the conical frustums between the edges ``t`` (mip-NeRF eqs. 7-8).
@@ -44,7 +47,7 @@ def positional_encoding(x: Tensor, degree: int) -> Tensor:
 
 
 def spherical_harmonics(viewdirs: Tensor, degree: int) -> Tensor:
-    """Real spherical harmonics of unit vectors up to ``degree`` (0..2), without the constant. (..., 3) -> (..., d)."""
+    """Real spherical harmonics of unit vectors up to ``degree``, without the constant. (..., 3) -> (..., d)."""
     x, y, z = viewdirs.unbind(-1)
     parts = []
     if degree >= 1:

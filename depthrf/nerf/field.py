@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from depthrf.errors import UsageError
 from depthrf.nerf import coord, encoding, hashgrid
 from depthrf.nerf.hashgrid.contract import resolutions
 from depthrf.nerf.options import FieldOptions, GridOptions
@@ -143,10 +144,13 @@ class HashField(nn.Module):
 
     def __init__(self, options: FieldOptions) -> None:
         super().__init__()
+        if not 0 <= options.view_degree <= encoding.MOST_HARMONICS:
+            most = encoding.MOST_HARMONICS
+            raise UsageError(f"view_degree of the hash field should be from 0 to {most}; found {options.view_degree}")
         self.options = options
         self.encoding = HashEncoding(options.grid, antialias=options.antialias)
         self.density_mlp = grid_mlp(self.encoding.num_features, options.width, 1 + options.geometry_features)
-        directions = (0, 3, 8)[options.view_degree]
+        directions = (options.view_degree + 1) ** 2 - 1
         width_in = options.geometry_features + directions + options.appearance
         self.color_in = nn.Linear(width_in, options.width, bias=False)
         self.color_mlp = nn.Sequential(nn.ReLU(), *grid_mlp(options.width, options.width, 3))

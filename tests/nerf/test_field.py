@@ -1,7 +1,9 @@
-"""What radiance fields are like before they have learned anything."""
+"""Radiance fields before they have learned anything."""
 
+import pytest
 import torch
 
+from depthrf.errors import UsageError
 from depthrf.nerf.field import FIELDS, Samples
 from depthrf.nerf.options import FieldOptions
 
@@ -15,3 +17,16 @@ def test_an_untrained_mlp_field_tells_places_apart() -> None:
     samples = Samples(torch.zeros(256, 3), directions, torch.full((256,), 1e-3), edges)
     _, features = field.density(samples)
     assert features.std(dim=0).norm() > 0.3 * features.mean(dim=0).norm()
+
+
+@pytest.mark.parametrize("degree", range(3))
+def test_hash_field_takes_view_directions_up_to_degree_two(degree: int) -> None:
+    field = FIELDS["hash"](FieldOptions(view_degree=degree, appearance=0))
+    viewdirs = torch.nn.functional.normalize(torch.randn(2, 3), dim=-1)
+    colors = field.color(torch.randn(1, 1, 15).expand(2, 1, 15), viewdirs, torch.zeros(2, 0))
+    assert torch.equal(colors[0], colors[1]) == (degree == 0)
+
+
+def test_a_degree_too_high_is_refused() -> None:
+    with pytest.raises(UsageError, match="from 0 to 2; found 3"):
+        FIELDS["hash"](FieldOptions(view_degree=3))
