@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_samples": 32,
         },
         "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01},
-        "optimiser": {"steps": 20000, "batch_rays": 8192, "depth_share": 0.6},
+        "optimiser": {"steps": 20000, "batch_rays": 8192, "depth_share": 0.6, "rate": 2e-2, "rate_final": 2e-3},
     },
     "mlp": {
         "model": {
