@@ -44,18 +44,6 @@ def free_memory(device: torch.device) -> int | None:
     return free
 
 
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 itself, so that it pays: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        import torch
-
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
-    return bool(features.get("avx512bf16") or features.get("amx-bf16"))
-
-
 def resolve(name: str) -> torch.device:
     """The torch device of ``auto``, ``cpu`` or ``cuda``.
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from depthrf.device import computes_in_bfloat16
 from depthrf.nerf.adapting import adapted
 from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
 from depthrf.nerf.pose_corrections import PoseCorrections
+from depthrf.nerf.precision import computes_in_bfloat16
 from depthrf.nerf.rays import RayBatch, RaySource
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput

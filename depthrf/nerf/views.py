@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from depthrf.device import computes_in_bfloat16
 from depthrf.geometry.camera import View
 from depthrf.nerf.cpu_render import RenderedRays, can_render, render_rays
 from depthrf.nerf.field import MlpField
 from depthrf.nerf.model import RadianceField
+from depthrf.nerf.precision import computes_in_bfloat16
 from depthrf.nerf.rays import Bounds, RayBatch, view_rays
 
 _KERNEL_RAYS = 2**13
