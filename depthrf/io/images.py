@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,6 @@ _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, 
 _LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 _ORIENTATION, _MAKE, _MODEL, _EXIF_IFD = 0x0112, 0x010F, 0x0110, 0x8769
 _FOCAL_MM, _FOCAL_35MM, _PLANE_X_RESOLUTION, _PLANE_UNIT, _PIXEL_X = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
-_DAMAGED = OSError, SyntaxError, ValueError, EOFError, IndexError  # what decoders raise
 _MM_PER_PLANE_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 
 
@@ -103,7 +104,8 @@ def stored_size(path: Path) -> tuple[int, int]:
     Raises:
         UnreadableImageError: Empty or not a picture.
     """
-    return _open(_read(path)).size
+    with _reasons(), path.open("rb") as file:
+        return _open(file).size
 
 
 def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
@@ -173,42 +175,49 @@ def camera_exif(make: str, model: str, focal_35mm: int) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as e:
         raise UnreadableImageError(f"cannot be read ({e.strerror})") from e
-    if not data:
-        raise UnreadableImageError("empty (0 bytes)")
-    return data
 
 
-def _open(data: bytes) -> Image:
-    """The picture, as stored, of which only the head has been read."""
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Says in a few words what a decoder could not stand."""
     from PIL import Image, UnidentifiedImageError
 
-    if data[4:8] == b"ftyp":  # HEIF
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    Image.init()
     try:
-        return Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN])
+        yield
     except UnidentifiedImageError as e:
         raise UnreadableImageError("not a picture, or its beginning is damaged") from e
     except Image.DecompressionBombError as e:
         raise UnreadableImageError("too large (more than 178 megapixels)") from e
-    except _DAMAGED as e:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as e:
         raise UnreadableImageError(f"damaged or cut off ({e})") from e
+
+
+def _open(file: BinaryIO) -> Image:
+    """The picture, as stored, of which no more than the head need have been read."""
+    from PIL import Image
+
+    head = file.read(8)
+    if not head:
+        raise UnreadableImageError("empty (0 bytes)")
+    file.seek(0)
+    if head[4:] == b"ftyp":  # HEIF
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
 
 
 def _decode(data: bytes) -> Image:
     """The fully decoded picture, as stored."""
-    image = _open(data)
-    try:
+    with _reasons():
+        image = _open(io.BytesIO(data))
         # Some decoders (HEIF when opening, TIFF when loading) turn the pixels themselves and then say 1.
         image.info.setdefault("original_orientation", _orientation(_exif(image)))
         image.load()
-    except _DAMAGED as e:
-        raise UnreadableImageError(f"damaged or cut off ({e})") from e
     if image.mode == "F":
         raise UnreadableImageError("pixels are floating-point numbers; save it with 8 or 16 bits")
     return image

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 
+@functools.cache
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 itself, so that it pays: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":

@@ -31,6 +31,7 @@ from depthrf import pipeline
 from depthrf.bench import blender, protocol
 from depthrf.io.blender import read_split
 from depthrf.io.trained_field import TrainedField
+from depthrf.nerf.losses import DEPTH_LOSSES
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.training import prepare
 from depthrf.options import build
@@ -41,7 +42,6 @@ from depthrf.workspace import Workspace
 from tests.benchmarks.results import origin
 from tests.evaluation_data import DATA
 
-LOSSES = ("cdf", "l2", "urf", "ds_nerf", "none")
 _ALONE = ["few.most=0", "loss.distortion=0", "loss.depth_final=1", "optimiser.depth_share=0.25"]
 LEGO: dict[str, list[str]] = {
     "preset": [],
@@ -60,7 +60,7 @@ LEGO: dict[str, list[str]] = {
     "without distortion": ["loss.distortion=0"],
     "with anti-aliasing": ["model.field.antialias=true"],
     "without grid decay": ["loss.grid_decay=0"],
-    **{f"{loss}, nothing for few photos": [*_ALONE, f"loss.depth={loss}"] for loss in LOSSES},
+    **{f"{loss}, nothing for few photos": [*_ALONE, f"loss.depth={loss}"] for loss in DEPTH_LOSSES},
 }
 _NEARBY = ["loss.unseen.share=0.2", "loss.unseen.angle=0.3", "loss.unseen.tilt=0.15"]
 KITCHEN: dict[str, list[str]] = {
