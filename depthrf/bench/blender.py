@@ -155,7 +155,7 @@ def _load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch
     from depthrf.bench.multi_scale import MultiScaleStore
     from depthrf.geometry.camera import DepthPrior
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.rays import PixelStore, resize_prior
+    from depthrf.nerf.pixel_store import PixelStore, resize_prior
 
     similarity, bounds = _normalised()
     depths = [blender.read_depth(frame) * np.float32(similarity.scale) for frame in frames]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from depthrf.nerf.rays import PixelStore, RayBatch
+from depthrf.nerf.options import PixelOptions
+from depthrf.nerf.pixel_store import EVENLY, PixelStore
+from depthrf.nerf.rays import RayBatch
 
 
 class MultiScaleStore:
@@ -20,13 +22,8 @@ class MultiScaleStore:
         first = stores[0]
         self.num_photos, self.turntable, self.pixel_width = first.num_photos, first.turntable, first.pixel_width
 
-    def sample(
-        self, num_rays: int, depth_share: float, generator: torch.Generator, *, pixel_jitter: float = 0.0
-    ) -> RayBatch:
+    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch:
         """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
         share, rest = divmod(num_rays, len(self.stores))
-        batches = [
-            store.sample(share + (index < rest), depth_share, generator, pixel_jitter=pixel_jitter)
-            for index, store in enumerate(self.stores)
-        ]
+        batches = [store.sample(share + (index < rest), generator, options) for index, store in enumerate(self.stores)]
         return RayBatch.joined(batches)

@@ -20,7 +20,13 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_samples": 32,
         },
         "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01},
-        "optimiser": {"steps": 20000, "batch_rays": 8192, "depth_share": 0.6, "rate": 2e-2, "rate_final": 2e-3},
+        "optimiser": {
+            "steps": 20000,
+            "batch_rays": 8192,
+            "pixels": {"contrast_share": 0.65},
+            "rate": 2e-2,
+            "rate_final": 2e-3,
+        },
     },
     "mlp": {
         "model": {
@@ -29,7 +35,14 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_samples": 32,
         },
         "few": {"most": 0},
-        "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
+        "optimiser": {
+            "steps": 50000,
+            "batch_rays": 8192,
+            "pixels": {"contrast_share": 0.0},
+            "rate": 3e-3,
+            "rate_final": 2e-5,
+            "warmup_steps": 512,
+        },
     },
 }
 """Settings by kind of field: ``mlp`` is the published network and schedule. Both share what follows."""

@@ -32,11 +32,12 @@ def adapted(
         share = max(losses.unseen.share, few.unseen_share)
         final = max(losses.depth_final, few.depth_final)
         losses = replace(losses, unseen=replace(losses.unseen, share=share), depth_final=final)
-        optimiser = replace(
-            optimiser,
-            pixel_jitter=max(optimiser.pixel_jitter, few.pixel_jitter),
-            depth_share=min(optimiser.depth_share, few.depth_share),
+        pixels = replace(
+            optimiser.pixels,
+            jitter=max(optimiser.pixels.jitter, few.pixel_jitter),
+            depth_share=min(optimiser.pixels.depth_share, few.depth_share),
         )
+        optimiser = replace(optimiser, pixels=pixels)
     return replace(model, field=field), losses, optimiser
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from depthrf.nerf.rays import PixelStore
+from depthrf.nerf.pixel_store import PixelStore
 from depthrf.nerf.training import Trainer
 
 _PROBE_RAYS = 32
@@ -46,7 +46,7 @@ def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor.detach()  # with its graph it would keep itself alive for good
 
-    rays = trainer.posed(store.sample(_PROBE_RAYS, 0.0, torch.Generator(trainer.device).manual_seed(0)))
+    rays = trainer.posed(store.sample(_PROBE_RAYS, torch.Generator(trainer.device).manual_seed(0)))
     # The tensors stay alive in ``output``, so no address is used twice.
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = trainer.model(rays, torch.zeros(_PROBE_RAYS, trainer.model.num_rounds, device=trainer.device))

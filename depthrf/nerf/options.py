@@ -120,13 +120,21 @@ class FewPhotosOptions:
 
 
 @dataclass(frozen=True)
+class PixelOptions:
+    """Which pixels a batch's rays belong to, and where they pass them (``pixel_store.py``)."""
+
+    depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
+    contrast_share: float = option(0.4, "least share whose pixel differs from those around it, where there is one")
+    jitter: float = option(0.0, "share of a pixel's width over which its rays are spread; 0: its centre")
+
+
+@dataclass(frozen=True)
 class OptimiserOptions:
     """Adam with a log-linear learning rate and warm-up."""
 
     steps: int = option(20000, "training steps", flag=True)
     batch_rays: int = option(4096, "rays per step", flag=True)
-    depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
-    pixel_jitter: float = option(0.0, "share of a pixel's width over which its rays are spread; 0: its centre")
+    pixels: PixelOptions = option(PixelOptions, "the pixels whose rays make up a batch")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")

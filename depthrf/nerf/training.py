@@ -19,9 +19,10 @@ from depthrf.nerf.losses import total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
+from depthrf.nerf.pixel_store import RaySource
 from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.precision import computes_in_bfloat16
-from depthrf.nerf.rays import RayBatch, RaySource
+from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
 from depthrf.nerf.schedule import depth_factor, learning_rate
@@ -153,13 +154,11 @@ class Trainer:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
         options = self.options
         each = int(self.losses.unseen.share * options.batch_rays) // 3
-        rays = store.sample(
-            options.batch_rays - 3 * each, options.depth_share, self.generator, pixel_jitter=options.pixel_jitter
-        )
+        rays = store.sample(options.batch_rays - 3 * each, self.generator, options.pixels)
         if not each:
             return rays, rays
         unseen = self.losses.unseen
-        turned = store.turntable.turned(store.sample(each, 0.0, self.generator), unseen, self.generator)
+        turned = store.turntable.turned(store.sample(each, self.generator), unseen, self.generator)
         return rays, RayBatch.joined([rays, with_neighbours(turned, unseen.reach, self.generator)])
 
     def posed(self, rays: RayBatch) -> RayBatch:

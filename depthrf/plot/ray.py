@@ -113,7 +113,7 @@ def _weights(field: TrainedField, view: View, pixel: tuple[float, float]) -> tup
 def _prior(workspace: Workspace, field: TrainedField, view: View, pixel: tuple[float, float]) -> tuple[float, float]:
     """Depth and sigma that training read at the pixel; (0, 0) where there was none."""
     from depthrf.io.depth_maps import read_prior
-    from depthrf.nerf.rays import resize_prior
+    from depthrf.nerf.pixel_store import resize_prior
 
     path = workspace.prior_depth / f"{view.stem}.npz"
     if not path.is_file():

@@ -62,7 +62,7 @@ def score_view(
     from depthrf.io.overlays import paint_error, titled_row
     from depthrf.nerf.metrics import color_scores, depth_scores
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.rays import resize_prior
+    from depthrf.nerf.pixel_store import resize_prior
     from depthrf.nerf.views import render_view
 
     camera = view.camera.fitted(field.max_side)

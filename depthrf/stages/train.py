@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from depthrf.geometry.camera import Camera
     from depthrf.geometry.transforms import Similarity
-    from depthrf.nerf.rays import Bounds, PixelStore
+    from depthrf.nerf.pixel_store import PixelStore
+    from depthrf.nerf.rays import Bounds
     from depthrf.nerf.schedule import StepBudget
     from depthrf.nerf.training import StepResult, Trainer
     from depthrf.stages.train_files import TrainingFiles
@@ -223,7 +224,7 @@ def _load(
     from depthrf.io.masks import read_used
     from depthrf.nerf.memory import pixel_bytes
     from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
-    from depthrf.nerf.rays import PixelStore, resize_prior
+    from depthrf.nerf.pixel_store import PixelStore, resize_prior
 
     scene = load_scene(workspace.undistorted_sparse)
     views = [view.with_camera(view.camera.fitted(options.max_side)) for view in scene.views]

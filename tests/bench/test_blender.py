@@ -124,7 +124,7 @@ def test_every_size_gives_the_same_number_of_rays_and_its_own_cone(scene: Path) 
     frames = choose(read_split(scene, "train"), range(2))
     cameras = [frames[0].view.camera.resized(SIDE // k, SIDE // k) for k in (1, 2)]
     store = blender._load_store(cameras, frames, torch.device("cpu"))
-    batch = store.sample(100, 0.0, torch.Generator().manual_seed(0))
+    batch = store.sample(100, torch.Generator().manual_seed(0))
     radii, counts = batch.radii.unique(return_counts=True)
     assert counts.tolist() == [50, 50]
     assert float(radii[1] / radii[0]) == pytest.approx(2.0)

@@ -42,7 +42,7 @@ from depthrf.workspace import Workspace
 from tests.benchmarks.results import origin
 from tests.evaluation_data import DATA
 
-_ALONE = ["few.most=0", "loss.distortion=0", "loss.depth_final=1", "optimiser.depth_share=0.25"]
+_ALONE = ["few.most=0", "loss.distortion=0", "loss.depth_final=1", "optimiser.pixels.depth_share=0.25"]
 LEGO: dict[str, list[str]] = {
     "preset": [],
     "without depth (none)": ["loss.depth=none"],

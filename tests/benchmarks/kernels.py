@@ -32,7 +32,8 @@ from depthrf.nerf.hashgrid import reference
 from depthrf.nerf.hashgrid.contract import resolutions
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import GridOptions
-from depthrf.nerf.rays import Bounds, PixelStore
+from depthrf.nerf.pixel_store import PixelStore
+from depthrf.nerf.rays import Bounds
 from depthrf.nerf.training import Trainer
 
 Encode = Callable[[Tensor, Tensor, list[int]], Tensor]

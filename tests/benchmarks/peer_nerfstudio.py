@@ -36,7 +36,7 @@ from depthrf.geometry.camera import DepthPrior, View
 from depthrf.io.images import read_rgb
 from depthrf.nerf.metrics import color_scores, depth_scores
 from depthrf.nerf.normalise import normalise_view
-from depthrf.nerf.rays import PixelStore, resize_prior
+from depthrf.nerf.pixel_store import PixelStore, resize_prior
 from depthrf.nerf.schedule import StepBudget
 from depthrf.nerf.training import Trainer, prepare
 from depthrf.nerf.views import render_view

@@ -16,7 +16,7 @@ from depthrf.io.depth_maps import read_prior, write_sensor_depth
 from depthrf.io.images import read_rgb, write_png
 from depthrf.io.transforms_json import load_views, write_transforms
 from depthrf.nerf.normalise import normalise_view
-from depthrf.nerf.rays import resize_prior
+from depthrf.nerf.pixel_store import resize_prior
 from depthrf.stages import held_out
 from depthrf.stages.sensor import metres_per_unit
 from depthrf.workspace import Workspace, read_json, write_json

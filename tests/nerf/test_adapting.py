@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from depthrf.nerf.adapting import adapted
-from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
+from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions, PixelOptions
 
 OBJECT = ModelOptions(background="white")
 REST = LossOptions(), OptimiserOptions()
@@ -13,14 +13,14 @@ REST = LossOptions(), OptimiserOptions()
 
 @pytest.mark.parametrize("num_photos", [3, 9, 10])
 def test_few_photos_of_an_object_get_unseen_rays_and_plain_colours(num_photos: int) -> None:
-    asked = LossOptions(depth_final=0.01), OptimiserOptions(depth_share=0.6)
+    asked = LossOptions(depth_final=0.01), OptimiserOptions(pixels=PixelOptions(depth_share=0.6))
     model, losses, optimiser = adapted(OBJECT, *asked, FewPhotosOptions(), num_photos=num_photos, pixel_width=1e-4)
     few = num_photos <= 9
     assert model.field.view_degree == (0 if few else OBJECT.field.view_degree)
     assert (losses.unseen.share > 0) == few
-    assert optimiser.pixel_jitter == few
+    assert optimiser.pixels.jitter == few
     assert losses.depth_final == (1.0 if few else 0.01)
-    assert optimiser.depth_share == (0.25 if few else 0.6)
+    assert optimiser.pixels.depth_share == (0.25 if few else 0.6)
 
 
 def test_rooms_and_most_0_change_nothing() -> None:

@@ -11,8 +11,8 @@ from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import fit_similarity, look_at, rigid, rotation_angle_deg
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import LossOptions, OptimiserOptions
+from depthrf.nerf.pixel_store import PixelStore
 from depthrf.nerf.pose_corrections import PoseCorrections
-from depthrf.nerf.rays import PixelStore
 from depthrf.nerf.rotations import rotation_matrices
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
@@ -27,7 +27,7 @@ def refining(options=SMALL, optimiser: OptimiserOptions = RATE, loss: LossOption
 
 
 def test_no_correction_changes_no_ray() -> None:
-    rays = wall_store().sample(50, 0.0, torch.Generator().manual_seed(0))
+    rays = wall_store().sample(50, torch.Generator().manual_seed(0))
     posed = PoseCorrections(3, device=CPU)(rays)
     for name in ("origins", "directions", "viewdirs"):
         assert torch.equal(getattr(posed, name), getattr(rays, name))
@@ -43,7 +43,7 @@ def test_corrected_rays_are_those_of_the_corrected_view() -> None:
     views[1] = moved
     pixels = wall_pixels()
     given, expected = (
-        PixelStore(v, *pixels, bounds=BOUNDS, device=CPU).sample(90, 0.0, torch.Generator().manual_seed(1))
+        PixelStore(v, *pixels, bounds=BOUNDS, device=CPU).sample(90, torch.Generator().manual_seed(1))
         for v in (wall_views(), views)
     )
     poses = PoseCorrections(3, device=CPU)
@@ -64,7 +64,7 @@ def test_gradient_of_a_pose_is_that_of_finite_differences(options) -> None:  # t
     t, store = refining(replace(options, proposal=replace(options.proposal, num_samples=())), optimiser), wall_store()
     for _ in range(60):
         t.advance(store)
-    rays, poses = store.sample(256, 0.0, t.generator), PoseCorrections(3, device=CPU)
+    rays, poses = store.sample(256, t.generator), PoseCorrections(3, device=CPU)
 
     def value() -> torch.Tensor:
         return ((t.model(poses(rays)).rgb - 0.2) ** 2).sum()
@@ -83,7 +83,7 @@ def test_gradient_of_a_pose_is_that_of_finite_differences(options) -> None:  # t
 
 def test_only_the_field_moves_photos() -> None:
     t = refining()
-    rays = t.posed(wall_store().sample(64, 0.0, t.generator))
+    rays = t.posed(wall_store().sample(64, t.generator))
     output = t.model(rays, torch.zeros(64, 2))
     (through,) = torch.autograd.grad(
         output.levels[0].weights.square().sum(), [t.poses.rotation], retain_graph=True, allow_unused=True
@@ -98,7 +98,7 @@ def test_poses_that_are_kept_cost_nothing() -> None:
     assert t.poses is None
     assert "poses" not in t.state()
     assert len(t.optimiser.param_groups) == 1
-    rays = wall_store().sample(9, 0.0, t.generator)
+    rays = wall_store().sample(9, t.generator)
     assert t.posed(rays) is rays
     assert "pose" not in t.advance(wall_store()).losses
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import look_at
 from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
-from depthrf.nerf.rays import Bounds, PixelStore, resize_prior, view_rays
+from depthrf.nerf.options import PixelOptions
+from depthrf.nerf.pixel_store import EVENLY, PixelStore, resize_prior, with_contrast
+from depthrf.nerf.rays import Bounds, view_rays
 
 CPU = torch.device("cpu")
 BOUNDS = Bounds(0.1, 5.0)
@@ -50,7 +55,7 @@ def test_rays_go_through_pixel_centres() -> None:
 def test_batches_pair_each_pixel_with_its_own_ray() -> None:
     """Photos of different sizes: the colours encode photo, row and column, which must agree with the ray."""
     s = store()
-    batch = s.sample(500, 0.3, torch.Generator().manual_seed(0))
+    batch = s.sample(500, torch.Generator().manual_seed(0), PixelOptions(depth_share=0.3))
     code = (batch.rgb * 255).round().long()
     for ray in range(0, 500, 7):
         number, row, col = code[ray].tolist()
@@ -63,10 +68,43 @@ def test_batches_pair_each_pixel_with_its_own_ray() -> None:
 
 
 def test_sparse_priors_get_their_share_of_the_batch() -> None:
-    batch = store(0.05).sample(1000, 0.4, torch.Generator().manual_seed(0))
-    assert (batch.depth > 0).float().mean() >= 0.4
-    without = store(0.0).sample(1000, 0.4, torch.Generator().manual_seed(0))
+    options = replace(EVENLY, depth_share=0.4)
+    batch = store(0.05).sample(1000, torch.Generator().manual_seed(0), options)
+    assert (batch.depth > 0).float().mean() == pytest.approx(0.4, abs=0.03)
+    without = store(0.0).sample(1000, torch.Generator().manual_seed(0), options)
     assert (without.depth == 0).all()
+
+
+def test_contrast_is_a_tenth_of_the_range_within_three_pixels() -> None:
+    rng = np.random.default_rng(0)
+    image = (rng.integers(0, 60, (9, 14, 3)) * (rng.random((9, 14, 1)) < 0.1)).astype(np.uint8)
+    found = with_contrast(torch.from_numpy(image)).numpy()
+    assert 0 < found.sum() < found.size
+    for row, col in np.ndindex(*found.shape):
+        near = image[max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2].reshape(-1, 3).astype(int)
+        assert found[row, col] == ((near.max(0) - near.min(0)).max() >= 24)
+
+
+def test_edges_get_their_share_of_the_batch() -> None:
+    """One bright pixel in the first photo: it and its eight neighbours have contrast, nothing else has."""
+    views_, spot = views(), np.zeros((6, 8, 3), dtype=np.uint8)
+    spot[2, 4] = 200
+    images = [spot, np.zeros((8, 6, 3), dtype=np.uint8), np.zeros((6, 8, 3), dtype=np.uint8)]
+    priors = [DepthPrior(*np.zeros((2, *i.shape[:2]), dtype=np.float32)) for i in images]
+    rows, cols = np.mgrid[:6, :8]
+    near = (abs(rows - 2) <= 1) & (abs(cols - 4) <= 1)
+    options = PixelOptions(depth_share=0.5, contrast_share=0.6)
+
+    def share(used: list[NDArray[np.bool_]] | None = None) -> float:
+        s = PixelStore(views_, images, priors, used, bounds=BOUNDS, device=CPU)
+        batch = s.sample(2000, torch.Generator().manual_seed(0), options)
+        local = (views_[0].cam_from_world[:3, :3] @ batch.directions.double().numpy().T)[:2].T
+        pixel = np.floor(local * [9.0, 9.5] + [4.2, 2.9]).astype(int)
+        first = batch.camera_idx.numpy() == 0
+        return float(near[pixel[first, 1], pixel[first, 0]].sum()) / 2000
+
+    assert share() == pytest.approx(0.6, abs=0.03)
+    assert share([~near, *(np.ones(i.shape[:2], dtype=np.bool_) for i in images[1:])]) == 0.0
 
 
 def test_resized_prior_keeps_keypoints_and_never_averages() -> None:
@@ -102,8 +140,8 @@ def test_bounds_hold_the_known_depths_with_a_margin() -> None:
 
 def test_pixel_jitter_spreads_rays_over_their_pixels() -> None:
     s = store(1.0)
-    plain = s.sample(300, 0.0, torch.Generator().manual_seed(0))
-    spread = s.sample(300, 0.0, torch.Generator().manual_seed(0), pixel_jitter=1.0)
+    plain = s.sample(300, torch.Generator().manual_seed(0))
+    spread = s.sample(300, torch.Generator().manual_seed(0), replace(EVENLY, jitter=1.0))
     assert torch.equal(plain.rgb, spread.rgb)
     torch.testing.assert_close(plain.depth, spread.depth)
     rotation = s.cameras.world_from_cam[plain.camera_idx, :3, :3]

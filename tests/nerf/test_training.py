@@ -24,7 +24,8 @@ from depthrf.nerf.options import (
     ProposalOptions,
     UnseenOptions,
 )
-from depthrf.nerf.rays import Bounds, PixelStore, view_rays
+from depthrf.nerf.pixel_store import PixelStore
+from depthrf.nerf.rays import Bounds, view_rays
 from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
@@ -240,7 +241,7 @@ def seen_by_others(unseen: UnseenOptions) -> tuple[float, float]:
     for _ in range(80):
         losses = t.advance(store).losses
     assert ("unseen" in losses) == (unseen.share > 0)
-    rays = store.turntable.turned(store.sample(256, 0.0, t.generator), unseen, t.generator)
+    rays = store.turntable.turned(store.sample(256, t.generator), unseen, t.generator)
     output = t.model(with_neighbours(rays, unseen.reach, t.generator))
     level = output.levels[-1]
     here, one, _ = output.rgb.chunk(3)
@@ -286,7 +287,7 @@ def test_batch_that_is_not_finite_is_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_mixed_precision_stays_close_and_gives_float32() -> None:
     """The GPU's bfloat16 autocast, here on the CPU."""
-    rays = wall_store().sample(200, 0.0, torch.Generator().manual_seed(0))
+    rays = wall_store().sample(200, torch.Generator().manual_seed(0))
     for options in (SMALL, MLP):
         torch.manual_seed(0)
         model = RadianceField(options, num_photos=3)
@@ -309,7 +310,7 @@ def test_memory_estimate_is_near_what_is_kept() -> None:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        output = t.model(store.sample(512, 0.0, t.generator), torch.zeros(512, 2))
+        output = t.model(store.sample(512, t.generator), torch.zeros(512, 2))
     assert output.rgb.requires_grad
     assert memory.per_ray * 512 == pytest.approx(2 * sum(kept.values()), rel=0.1)
 

@@ -1,0 +1,156 @@
+"""All pixels of the training photos in one flat store, and the batches of rays drawn from it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthrf.geometry.camera import Camera, DepthPrior, View
+from depthrf.nerf.options import PixelOptions
+from depthrf.nerf.rays import Bounds, CameraRays, RayBatch
+from depthrf.nerf.unseen import Turntable
+
+EVENLY = PixelOptions(depth_share=0.0, contrast_share=0.0, jitter=0.0)
+"""Every pixel as often as any other, through its centre."""
+
+_CONTRAST = 24  # least difference of 255 within 3 x 3 pixels
+
+
+class RaySource(Protocol):
+    """Where training gets its batches, and what it is told about the photos (see :class:`PixelStore`)."""
+
+    turntable: Turntable
+
+    @property
+    def num_photos(self) -> int: ...
+
+    @property
+    def pixel_width(self) -> float: ...
+
+    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch: ...
+
+
+class PixelStore:
+    """The training photos as flat arrays: uint8 colours and float32 depth priors of all pixels."""
+
+    def __init__(
+        self,
+        views: list[View],
+        images: list[NDArray[np.uint8]],
+        priors: list[DepthPrior],
+        used: list[NDArray[np.bool_]] | None = None,
+        *,
+        bounds: Bounds,
+        device: torch.device,
+    ) -> None:
+        """Views, their photos (H, W, 3), priors (H, W) and which pixels may be drawn (H, W), all at the same size.
+
+        Poses and depths are of the normalised scene. All pixels are drawn when ``used`` is None.
+        """
+        self.cameras = CameraRays(views, bounds, device)
+        self.turntable = Turntable.of(views, device)
+        sizes = np.array([[v.camera.width, v.camera.height] for v in views])
+        ends = np.cumsum(sizes.prod(-1))
+        self.first = torch.tensor(ends - sizes.prod(-1), device=device)
+        self.ends = torch.tensor(ends, device=device)
+        self.width = torch.tensor(sizes[:, 0], device=device)
+        self.rgb = torch.from_numpy(np.concatenate([i.reshape(-1, 3) for i in images])).to(device)
+        self.depth = torch.from_numpy(np.concatenate([p.depth.reshape(-1) for p in priors])).to(device)
+        self.sigma = torch.from_numpy(np.concatenate([p.sigma.reshape(-1) for p in priors])).to(device)
+        drawn = torch.ones(len(self.rgb), dtype=torch.bool)
+        if used is not None:
+            drawn = torch.from_numpy(np.concatenate([u.reshape(-1) for u in used]))
+        drawn = drawn.to(device)
+        self.with_depth = torch.nonzero((self.depth > 0) & drawn)[:, 0]
+        differs = torch.cat([with_contrast(torch.from_numpy(i).to(device)).flatten() for i in images])
+        self.with_contrast = torch.nonzero(differs & drawn)[:, 0]
+        self.drawn = None if bool(drawn.all()) else torch.nonzero(drawn)[:, 0]
+
+    @property
+    def depth_coverage(self) -> float:
+        """Share of the pixels that are drawn that have a depth prior."""
+        return len(self.with_depth) / self.num_drawn
+
+    @property
+    def num_photos(self) -> int:
+        """Number of training photos."""
+        return len(self.cameras.intrinsics)
+
+    @property
+    def pixel_width(self) -> float:
+        """Width of a pixel where its surface lies, median over the pixels with a depth prior; else halfway to far."""
+        focal = self.cameras.intrinsics[:, 0]
+        if not len(self.with_depth):
+            bounds = self.cameras.bounds
+            return float(0.5 * (bounds.near + bounds.far) / focal.median())
+        some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)].contiguous()
+        return float((self.depth[some] / focal[self._photos_of(some)]).median())
+
+    @property
+    def num_drawn(self) -> int:
+        return len(self.rgb) if self.drawn is None else len(self.drawn)
+
+    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch:
+        """Random pixels of all photos, some of them from those alone that have a depth prior, or contrast."""
+        device = self.rgb.device
+        pools = [(self.with_depth, options.depth_share), (self.with_contrast, options.contrast_share)]
+        counts = [self._missing(pool, num_rays, share) for pool, share in pools]
+        index = torch.randint(self.num_drawn, (num_rays - sum(counts),), generator=generator, device=device)
+        parts = [index if self.drawn is None else self.drawn[index]]
+        for (pool, _), count in zip(pools, counts, strict=True):
+            if count:
+                parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
+        index = torch.cat(parts)
+        view_idx = self._photos_of(index)
+        local = index - self.first[view_idx]
+        width = self.width[view_idx]
+        x, y = (local % width).float() + 0.5, (local // width).float() + 0.5
+        if options.jitter:
+            offset = options.jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
+            x, y = x + offset[0], y + offset[1]
+        rgb = self.rgb[index].float() / 255.0
+        return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+
+    def _missing(self, pool: Tensor, num_rays: int, share: float) -> int:
+        """Rays to draw from ``pool`` alone, so that with what the others meet of it they come to their share."""
+        evenly = len(pool) / self.num_drawn
+        return int(num_rays * (share - evenly) / (1.0 - evenly)) if 0.0 < evenly < share else 0
+
+    def _photos_of(self, index: Tensor) -> Tensor:
+        """The photo of each pixel (R,) of the store."""
+        return torch.searchsorted(self.ends, index, right=True)
+
+
+def with_contrast(image: Tensor) -> Tensor:
+    """Which pixels of ``image`` (H, W, 3), uint8, differ from those around them: edges and texture, (H, W) bool.
+
+    Where 3 x 3 pixels span a tenth of the range in any channel. A flat surface is learnt from few of its pixels.
+    """
+    planes = image.permute(2, 0, 1).float()
+    brightest, darkest = (torch.nn.functional.max_pool2d(p, 3, stride=1, padding=1) for p in (planes, -planes))
+    return (brightest + darkest).amax(0) >= _CONTRAST
+
+
+def resize_prior(prior: DepthPrior, camera: Camera) -> DepthPrior:
+    """The prior at the size of ``camera``, the same photo made smaller.
+
+    Depth must not be averaged across edges, and keypoints must not be lost, so each new pixel takes the valid old one
+    nearest to its centre.
+    """
+    height, width = prior.depth.shape
+    if (width, height) == (camera.width, camera.height):
+        return prior
+    rows, cols = np.nonzero(prior.depth > 0)
+    x, y = (cols + 0.5) * camera.width / width, (rows + 0.5) * camera.height / height
+    target = y.astype(np.int64) * camera.width + x.astype(np.int64)
+    distance = (x % 1.0 - 0.5) ** 2 + (y % 1.0 - 0.5) ** 2
+    order = np.lexsort((distance, target))
+    chosen, first = np.unique(target[order], return_index=True)
+    depth, sigma = np.zeros((2, camera.height * camera.width), dtype=np.float32)
+    depth[chosen] = prior.depth[rows, cols][order][first]
+    sigma[chosen] = prior.sigma[rows, cols][order][first]
+    return DepthPrior(depth.reshape(camera.height, -1), sigma.reshape(camera.height, -1))
