@@ -35,14 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_samples": 32,
         },
         "few": {"most": 0},
-        "optimiser": {
-            "steps": 50000,
-            "batch_rays": 8192,
-            "pixels": {"contrast_share": 0.0},
-            "rate": 3e-3,
-            "rate_final": 2e-5,
-            "warmup_steps": 512,
-        },
+        "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
     },
 }
 """Settings by kind of field: ``mlp`` is the published network and schedule. Both share what follows."""

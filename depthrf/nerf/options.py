@@ -124,7 +124,7 @@ class PixelOptions:
     """Which pixels a batch's rays belong to, and where they pass them (``pixel_store.py``)."""
 
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
-    contrast_share: float = option(0.4, "least share whose pixel differs from those around it, where there is one")
+    contrast_share: float = option(0.0, "least share whose pixel differs from those around it, where there is one")
     jitter: float = option(0.0, "share of a pixel's width over which its rays are spread; 0: its centre")
 
 

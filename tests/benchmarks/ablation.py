@@ -42,7 +42,8 @@ from depthrf.workspace import Workspace
 from tests.benchmarks.results import origin
 from tests.evaluation_data import DATA
 
-_ALONE = ["few.most=0", "loss.distortion=0", "loss.depth_final=1", "optimiser.pixels.depth_share=0.25"]
+_EVENLY = "optimiser.pixels.contrast_share=0"
+_ALONE = ["few.most=0", "loss.distortion=0", "loss.depth_final=1", _EVENLY]
 LEGO: dict[str, list[str]] = {
     "preset": [],
     "without depth (none)": ["loss.depth=none"],
@@ -55,6 +56,7 @@ LEGO: dict[str, list[str]] = {
     "depth prior kept to the end": ["loss.depth_final=1"],
     "depth prior fading to 1 %": ["few.depth_final=0.01"],
     "with view-dependent colour": ["few.view_degree=2"],
+    "pixels drawn evenly": [_EVENLY],
     "rays through pixel centres": ["few.pixel_jitter=0"],
     "density bias -1": ["model.field.density_bias=-1"],
     "without distortion": ["loss.distortion=0"],
@@ -75,6 +77,7 @@ KITCHEN: dict[str, list[str]] = {
     "without view-dependent colour": ["model.field.view_degree=0"],
     "density bias -3": ["model.field.density_bias=-3"],
     "without distortion": ["loss.distortion=0"],
+    "pixels with contrast drawn more often": ["optimiser.pixels.contrast_share=0.6"],
     "with anti-aliasing": ["model.field.antialias=true"],
     "without appearance vectors": ["model.field.appearance=0"],
     "without grid decay": ["loss.grid_decay=0"],
