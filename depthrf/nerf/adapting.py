@@ -36,6 +36,7 @@ def adapted(
             optimiser.pixels,
             jitter=max(optimiser.pixels.jitter, few.pixel_jitter),
             depth_share=min(optimiser.pixels.depth_share, few.depth_share),
+            contrast_share=min(optimiser.pixels.contrast_share, few.contrast_share),
         )
         optimiser = replace(optimiser, pixels=pixels)
     return replace(model, field=field), losses, optimiser

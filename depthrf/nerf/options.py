@@ -116,6 +116,7 @@ class FewPhotosOptions:
     unseen_share: float = option(0.25, "least share of rays of unseen cameras")
     pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
     depth_share: float = option(0.25, "greatest least share of a batch's rays that have a depth prior")
+    contrast_share: float = option(0.0, "greatest least share whose pixel differs from those around it")
     depth_final: float = option(1.0, "least share of the depth loss's factor that is left at the last step")
 
 

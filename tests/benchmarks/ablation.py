@@ -57,6 +57,7 @@ LEGO: dict[str, list[str]] = {
     "depth prior fading to 1 %": ["few.depth_final=0.01"],
     "with view-dependent colour": ["few.view_degree=2"],
     "pixels drawn evenly": [_EVENLY],
+    "pixels with contrast drawn more often": ["few.contrast_share=0.65"],
     "rays through pixel centres": ["few.pixel_jitter=0"],
     "density bias -1": ["model.field.density_bias=-1"],
     "without distortion": ["loss.distortion=0"],

@@ -201,9 +201,12 @@ _ABLATION = {
 
 
 def from_ablation(folder: Path) -> None:
-    """``results/ablation.json`` of what `tests.benchmarks.ablation` left in ``folder``; title and notes are kept."""
+    """Takes what `tests.benchmarks.ablation` left in ``folder`` into ``results/ablation.json``.
+
+    Title, notes and the rows of variants that are not in ``folder`` are kept.
+    """
     kept = read(RESULTS / "ablation.json")
-    measured = []
+    rows = {(row["values"]["scene"], row["values"]["variant"]): row for row in kept["measured"]}
     for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in scene.glob("*.json")]
         for run in sorted(runs, key=lambda run: run["order"]):
@@ -212,7 +215,8 @@ def from_ablation(folder: Path) -> None:
             for name, (column, digits) in _ABLATION.items():
                 if run["scores"].get(name) is not None:
                     values[column] = f"{run['scores'][name]:.{digits}f}"
-            measured.append({"values": values, **run["origin"]})
+            rows[scene.name, run["name"]] = {"values": values, **run["origin"]}
+    measured = sorted(rows.values(), key=lambda row: row["values"]["scene"])  # stable: new variants come last
     columns = ["scene", "variant", "size", "steps", "rays a step", *(column for column, _ in _ABLATION.values())]
     _write("ablation", {**kept, "columns": columns, "measured": measured})
 
