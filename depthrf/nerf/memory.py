@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from depthrf.nerf.options import PixelOptions
 from depthrf.nerf.pixel_store import PixelStore
 from depthrf.nerf.training import Trainer
 
 _PROBE_RAYS = 32
 
 
-def pixel_bytes(num_pixels: int) -> int:
-    """Bytes of a pixel store: colour (3), depth and sigma (4 each), the index of a pixel that has depth (8)."""
-    return 19 * num_pixels
+def pixel_bytes(num_pixels: int, options: PixelOptions) -> int:
+    """Most bytes of a pixel store: colour (3), depth, sigma (4 each), an index of what has depth or contrast (8)."""
+    return (27 if options.contrast_share else 19) * num_pixels
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -66,9 +67,15 @@ class PixelStore:
             drawn = torch.from_numpy(np.concatenate([u.reshape(-1) for u in used]))
         drawn = drawn.to(device)
         self.with_depth = torch.nonzero((self.depth > 0) & drawn)[:, 0]
-        differs = torch.cat([with_contrast(torch.from_numpy(i).to(device)).flatten() for i in images])
-        self.with_contrast = torch.nonzero(differs & drawn)[:, 0]
         self.drawn = None if bool(drawn.all()) else torch.nonzero(drawn)[:, 0]
+
+    @cached_property
+    def with_contrast(self) -> Tensor:
+        """Indices of the pixels that are drawn and differ from those around them."""
+        ends, widths = self.ends.tolist(), self.width.tolist()
+        photos = [self.rgb[a:b].view(-1, w, 3) for a, b, w in zip([0, *ends[:-1]], ends, widths, strict=True)]
+        index = torch.nonzero(torch.cat([contrast_mask(photo).flatten() for photo in photos]))[:, 0]
+        return index if self.drawn is None else index[torch.isin(index, self.drawn, assume_unique=True)]
 
     @property
     def depth_coverage(self) -> float:
@@ -97,14 +104,13 @@ class PixelStore:
     def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch:
         """Random pixels of all photos, some of them from those alone that have a depth prior, or contrast."""
         device = self.rgb.device
-        pools = [(self.with_depth, options.depth_share), (self.with_contrast, options.contrast_share)]
-        counts = [self._missing(pool, num_rays, share) for pool, share in pools]
-        index = torch.randint(self.num_drawn, (num_rays - sum(counts),), generator=generator, device=device)
-        parts = [index if self.drawn is None else self.drawn[index]]
-        for (pool, _), count in zip(pools, counts, strict=True):
-            if count:
-                parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
-        index = torch.cat(parts)
+        parts, left = [], num_rays
+        for pool, share in self._pools(options):
+            count = min(self._missing(pool, num_rays, share), left)
+            parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
+            left -= count
+        index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
+        index = torch.cat([index if self.drawn is None else self.drawn[index], *parts])
         view_idx = self._photos_of(index)
         local = index - self.first[view_idx]
         width = self.width[view_idx]
@@ -115,17 +121,24 @@ class PixelStore:
         rgb = self.rgb[index].float() / 255.0
         return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
 
+    def _pools(self, options: PixelOptions) -> list[tuple[Tensor, float]]:
+        """Pixels that are drawn more often than others, with the share of a batch that they should come to."""
+        pools = [(self.with_depth, options.depth_share)]
+        if options.contrast_share:
+            pools.append((self.with_contrast, options.contrast_share))
+        return [(pool, share) for pool, share in pools if 0.0 < len(pool) / self.num_drawn < share]
+
     def _missing(self, pool: Tensor, num_rays: int, share: float) -> int:
         """Rays to draw from ``pool`` alone, so that with what the others meet of it they come to their share."""
         evenly = len(pool) / self.num_drawn
-        return int(num_rays * (share - evenly) / (1.0 - evenly)) if 0.0 < evenly < share else 0
+        return int(num_rays * (share - evenly) / (1.0 - evenly))
 
     def _photos_of(self, index: Tensor) -> Tensor:
         """The photo of each pixel (R,) of the store."""
         return torch.searchsorted(self.ends, index, right=True)
 
 
-def with_contrast(image: Tensor) -> Tensor:
+def contrast_mask(image: Tensor) -> Tensor:
     """Which pixels of ``image`` (H, W, 3), uint8, differ from those around them: edges and texture, (H, W) bool.
 
     Where 3 x 3 pixels span a tenth of the range in any channel. A flat surface is learnt from few of its pixels.

@@ -228,7 +228,8 @@ def _load(
 
     scene = load_scene(workspace.undistorted_sparse)
     views = [view.with_camera(view.camera.fitted(options.max_side)) for view in scene.views]
-    needed = 2 * pixel_bytes(sum(view.camera.width * view.camera.height for view in views))
+    pixels = sum(view.camera.width * view.camera.height for view in views)
+    needed = 2 * pixel_bytes(pixels, options.optimiser.pixels)
     free = device.free_memory(torch.device("cpu"))
     if free is not None and needed > free:
         raise DepthrfError(

@@ -11,7 +11,7 @@ from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import look_at
 from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
 from depthrf.nerf.options import PixelOptions
-from depthrf.nerf.pixel_store import EVENLY, PixelStore, resize_prior, with_contrast
+from depthrf.nerf.pixel_store import EVENLY, PixelStore, contrast_mask, resize_prior
 from depthrf.nerf.rays import Bounds, view_rays
 
 CPU = torch.device("cpu")
@@ -75,10 +75,18 @@ def test_sparse_priors_get_their_share_of_the_batch() -> None:
     assert (without.depth == 0).all()
 
 
+def test_shares_that_exceed_a_batch_leave_it_as_large_as_asked() -> None:
+    s = store(0.1)
+    s.rgb[0] = 255
+    batch = s.sample(100, torch.Generator().manual_seed(0), PixelOptions(depth_share=0.95, contrast_share=0.95))
+    assert len(batch.rgb) == 100
+    assert (batch.depth > 0).float().mean() > 0.8
+
+
 def test_contrast_is_a_tenth_of_the_range_within_three_pixels() -> None:
     rng = np.random.default_rng(0)
     image = (rng.integers(0, 60, (9, 14, 3)) * (rng.random((9, 14, 1)) < 0.1)).astype(np.uint8)
-    found = with_contrast(torch.from_numpy(image)).numpy()
+    found = contrast_mask(torch.from_numpy(image)).numpy()
     assert 0 < found.sum() < found.size
     for row, col in np.ndindex(*found.shape):
         near = image[max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2].reshape(-1, 3).astype(int)
