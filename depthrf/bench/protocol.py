@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimiser": {
             "steps": 20000,
             "batch_rays": 8192,
-            "pixels": {"contrast_share": 0.65},
+            "pixels": {"contrast_share": 0.5},
             "rate": 2e-2,
             "rate_final": 2e-3,
         },

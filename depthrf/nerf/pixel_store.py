@@ -106,7 +106,7 @@ class PixelStore:
         device = self.rgb.device
         parts, left = [], num_rays
         for pool, share in self._pools(options):
-            count = min(self._missing(pool, num_rays, share), left)
+            count = min(int(num_rays * share), left)
             parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
             left -= count
         index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
@@ -122,16 +122,11 @@ class PixelStore:
         return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
 
     def _pools(self, options: PixelOptions) -> list[tuple[Tensor, float]]:
-        """Pixels that are drawn more often than others, with the share of a batch that they should come to."""
+        """Pixels that are drawn more often than others, with the share of a batch that is drawn from them alone."""
         pools = [(self.with_depth, options.depth_share)]
         if options.contrast_share:
             pools.append((self.with_contrast, options.contrast_share))
-        return [(pool, share) for pool, share in pools if 0.0 < len(pool) / self.num_drawn < share]
-
-    def _missing(self, pool: Tensor, num_rays: int, share: float) -> int:
-        """Rays to draw from ``pool`` alone, so that with what the others meet of it they come to their share."""
-        evenly = len(pool) / self.num_drawn
-        return int(num_rays * (share - evenly) / (1.0 - evenly))
+        return [(pool, share) for pool, share in pools if 0 < len(pool) < share * self.num_drawn]
 
     def _photos_of(self, index: Tensor) -> Tensor:
         """The photo of each pixel (R,) of the store."""
