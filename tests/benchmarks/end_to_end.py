@@ -1,12 +1,13 @@
 """Photos to video and score on whole sets, timed.
 
-    python -m tests.benchmarks.end_to_end demo|fox-18|kitchen-18 -o DIR
+    python -m tests.benchmarks.end_to_end demo|fox-18|fox-9|kitchen-10|kitchen-18 -o DIR
 
-``fox-18``: 18 of the 50 fox photos at equal steps, as a bare folder with the cpu preset; the other 32 are registered
-to the model and scored. ``kitchen-18``: 18 RGB-D frames with given poses and sensor depth (rgbd preset); 12 frames are
-held out, scored at their given poses. The focal length that comes with these poses is the depth camera's; SfM finds
-that of the photos. ``demo``: the made-up room; poses are compared with the true ones after a similarity fit. The first
-two need the evaluation data ($DEPTHRF_DATA or ../shared/data).
+``fox-18``, ``fox-9``, ``kitchen-10``: so many of the 50 fox photos or the 30 colour frames of the kitchen, at equal
+steps, as a bare folder with the cpu preset; the others are registered to the model and scored. ``kitchen-18``: 18 RGB-D
+frames with given poses and sensor depth (rgbd preset); 12 frames are held out, scored at their given poses. The focal
+length that comes with these poses is the depth camera's; SfM finds that of the photos. ``demo``: the made-up room.
+Poses are compared with the true ones after a similarity fit. All but ``demo`` need the evaluation data ($DEPTHRF_DATA
+or ../shared/data).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +44,18 @@ def demo(folder: Path) -> dict[str, Any]:
     return {"wall": wall, **report(workspace), **pose_errors(workspace, folder / "ground_truth" / "transforms.json")}
 
 
-def fox(folder: Path) -> dict[str, Any]:
-    names = sorted(p.name for p in (DATA / "fox" / "images").iterdir())
-    chosen = {names[i] for i in np.linspace(0, len(names) - 1, 18).round().astype(int)}
+def bare(scene: str, count: int, folder: Path) -> dict[str, Any]:
+    source = DATA / scene
+    names = sorted(p.name for p in (source / "images").iterdir())
+    chosen = {names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)}
     for part, members in (("train", chosen), ("held_out", set(names) - chosen)):
         (folder / part).mkdir(parents=True, exist_ok=True)
         for name in members:
-            shutil.copy(DATA / "fox" / "images" / name, folder / part / name)
+            shutil.copy(source / "images" / name, folder / part / name)
     wall = depthrf("reconstruct", folder / "train", "-o", folder / "ws", "--pipeline", "cpu")
     workspace = Workspace(folder / "ws")
     depthrf("evaluate", workspace.root, "--photos", folder / "held_out")
-    return {"wall": wall, **report(workspace), **pose_errors(workspace, DATA / "fox" / "transforms.json")}
+    return {"wall": wall, **report(workspace), **pose_errors(workspace, source / "transforms.json")}
 
 
 def kitchen(folder: Path) -> dict[str, Any]:
@@ -99,7 +102,13 @@ def pose_errors(workspace: Workspace, truth: Path) -> dict[str, Any]:
     }
 
 
-SETS = {"demo": demo, "fox-18": fox, "kitchen-18": kitchen}
+SETS = {
+    "demo": demo,
+    "fox-18": partial(bare, "fox", 18),
+    "fox-9": partial(bare, "fox", 9),
+    "kitchen-10": partial(bare, "kitchen", 10),
+    "kitchen-18": kitchen,
+}
 
 
 def main() -> None:
