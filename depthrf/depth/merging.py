@@ -38,6 +38,7 @@ class Source(IntEnum):
     SENSOR = 3
     MERGED = 4
     STEREO = 5
+    FILLED = 6
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _COLOURS: dict[int, tuple[int, int, int]] = {
     Source.SENSOR: (40, 170, 90),
     Source.MERGED: (170, 220, 120),
     Source.STEREO: (200, 100, 200),
+    Source.FILLED: (120, 80, 120),
 }
 _WIDTH = 400  # pixels a panel
 _RESIDUAL = 0.2  # of a keypoint's depth: the strongest colours

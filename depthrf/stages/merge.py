@@ -5,6 +5,7 @@ Also settles the scene's unit: ``metres_per_unit`` from the sensor, exactly 1 wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ _METRIC_TOLERANCE = 0.15
 class Options:
     max_sensor_depth: float = option(MAX_DEPTH_M, "sensor depth beyond this is dropped, metres")
     max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped")
+    fill: bool = option(True, "depth between that of stereo, where the other photos bear it out")
     seed: int = option(0, "seed of the robust fits")
 
 
@@ -63,6 +65,7 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
         workspace.aligned_depth,
         workspace.stereo_depth,
         workspace.undistorted_masks,
+        *([workspace.undistorted_images] if options.fill else []),
     ]
 
 
@@ -80,7 +83,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
     from depthrf.depth.merging import Source, leave_out, merge
     from depthrf.io.colmap import load_scene
-    from depthrf.io.depth_maps import write_prior
+    from depthrf.io.depth_maps import read_prior, write_prior
     from depthrf.io.depth_pictures import draw_prior
     from depthrf.io.images import write_jpeg
     from depthrf.io.masks import read_used
@@ -101,15 +104,25 @@ def run(workspace: Workspace, options: Options) -> Summary:
         stereo = load_stereo_prior(workspace, view.stem, view.camera)
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
         prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
-        write_prior(workspace.prior_depth / f"{view.stem}.npz", prior, source)
-        picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
-        write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
+        write_prior(_prior_path(workspace, view), prior, source)
         report[view.stem] = {
             "sensor": sensor is not None,
             "mono": mono is not None,
             "mono_fitted_to": fitted_to,
             "stereo": stereo is not None,
-            "coverage": {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE},
+        }
+    # Sensors and networks leave little open, and what they do leave they have reasons for.
+    holed = [
+        v for v in scene.views if report[v.stem]["stereo"] and not report[v.stem]["sensor"] | report[v.stem]["mono"]
+    ]
+    if options.fill:
+        _fill(workspace, holed)
+    for view in scene.views:
+        prior, source = read_prior(_prior_path(workspace, view))
+        picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
+        write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
+        report[view.stem]["coverage"] = {
+            s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE
         }
     write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
     coverage = {
@@ -125,6 +138,37 @@ def run(workspace: Workspace, options: Options) -> Summary:
         metres_per_unit=scale.metres_per_unit,
         coverage=coverage,
     )
+
+
+def _prior_path(workspace: Workspace, view: View) -> Path:
+    return workspace.prior_depth / f"{view.stem}.npz"
+
+
+def _fill(workspace: Workspace, views: Sequence[View]) -> None:
+    """Fills the priors of ``views`` between their own depths, in place."""
+    import numpy as np
+
+    from depthrf.depth.completion import completed, sketch
+    from depthrf.depth.merging import Source, leave_out
+    from depthrf.io.depth_maps import read_prior, write_prior
+    from depthrf.io.images import read_rgb
+    from depthrf.io.masks import read_used
+
+    sketches = {}
+    for view in console.track(views, "depth between"):
+        found = sketch(
+            view, read_prior(_prior_path(workspace, view))[0], read_rgb(workspace.undistorted_images / view.name)
+        )
+        if found is not None:
+            sketches[view.stem] = found
+    for view in views:
+        if view.stem in sketches:
+            prior, source = read_prior(_prior_path(workspace, view))
+            others = [other for stem, other in sketches.items() if stem != view.stem]
+            prior, new = completed(prior, sketches[view.stem], others)
+            source = np.where(new, np.uint8(Source.FILLED), source)
+            prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
+            write_prior(_prior_path(workspace, view), prior, source)
 
 
 @dataclass(frozen=True)

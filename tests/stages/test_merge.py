@@ -7,9 +7,10 @@ import pytest
 
 from depthrf.depth.merging import Source
 from depthrf.errors import DepthrfError
-from depthrf.geometry.camera import Camera
-from depthrf.io.depth_maps import read_prior, read_sensor_depth, write_map, write_sensor_depth
+from depthrf.geometry.camera import Camera, DepthPrior
+from depthrf.io.depth_maps import read_prior, read_sensor_depth, write_map, write_prior, write_sensor_depth
 from depthrf.io.images import read_rgb, write_png
+from depthrf.io.masks import mask_path
 from depthrf.io.sensor_depth import HIGH, MEDIUM
 from depthrf.io.transforms_json import intrinsics
 from depthrf.stages import align, merge
@@ -228,3 +229,30 @@ def test_a_depth_camera_with_its_own_field_of_view(tmp_path):
         assert 0.1 < seen.mean() < 0.95
         relative = np.abs(prior.depth - depth_map(view))[seen] / depth_map(view)[seen]
         assert np.median(relative) < 0.005
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_holes_of_stereo_are_filled_outside_masks(tmp_path, fill):
+    workspace = make_workspace(tmp_path / "w")
+    for view in views():
+        depth = depth_map(view)
+        depth[24:48, 30:66] = 0.0
+        source = np.where(depth > 0, Source.STEREO, Source.NONE).astype(np.uint8)
+        write_prior(workspace.stereo_depth / f"{view.stem}.npz", DepthPrior(depth, np.float32(0.003) * depth), source)
+        write_png(workspace.undistorted_images / view.name, np.full((CAMERA.height, CAMERA.width, 3), 120, np.uint8))
+    first = views()[0]
+    mask = np.full((CAMERA.height, CAMERA.width), 255, np.uint8)
+    mask[:, :40] = 0
+    write_png(mask_path(workspace.undistorted_masks, first.name), mask)
+    write_json(workspace.record("sfm"), {"summary": {"poses": "estimated"}})
+    align.run(workspace, align.Options())
+    summary = merge.run(workspace, merge.Options(fill=fill))
+    assert (summary.coverage["filled"] > 0.05) == fill
+    for view in views():
+        prior, source = read_prior(workspace.prior_depth / f"{view.stem}.npz")
+        filled = source == Source.FILLED
+        assert filled.any() == fill
+        assert ((prior.depth > 0) == (source != Source.NONE)).all()
+        relative = np.abs(prior.depth - depth_map(view))[filled] / depth_map(view)[filled]
+        assert not filled.any() or np.median(relative) < 0.03
+        assert view.stem != first.stem or not (source[:, :38] != Source.NONE).any()
