@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from depthrf.geometry.camera import DepthPrior, View, containing_pixels
 
-Map = NDArray[np.float32]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 

@@ -5,7 +5,6 @@ Also settles the scene's unit: ``metres_per_unit`` from the sensor, exactly 1 wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from depthrf.depth.completion import Sketch
     from depthrf.depth.merging import SensorScale
     from depthrf.geometry.camera import DepthPrior, SparseScene, View
 
@@ -81,11 +81,12 @@ def run(workspace: Workspace, options: Options) -> Summary:
     """
     import numpy as np
 
+    from depthrf.depth.completion import completed, sketch
     from depthrf.depth.merging import Source, leave_out, merge
     from depthrf.io.colmap import load_scene
     from depthrf.io.depth_maps import read_prior, write_prior
     from depthrf.io.depth_pictures import draw_prior
-    from depthrf.io.images import write_jpeg
+    from depthrf.io.images import read_rgb, write_jpeg
     from depthrf.io.masks import read_used
 
     scene = load_scene(workspace.undistorted_sparse)
@@ -96,6 +97,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     }
     scale = _settle_scale(workspace, scene, sensors, options)
     report: dict[str, Any] = {}
+    sketches: dict[str, Sketch] = {}
     generator = np.random.default_rng(options.seed)
     for view in console.track(scene.views, "merging depth"):
         used = None if view.stem in scale.contradicting else sensors.get(view.stem)
@@ -105,20 +107,25 @@ def run(workspace: Workspace, options: Options) -> Summary:
         prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
         prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
         write_prior(_prior_path(workspace, view), prior, source)
+        # Sensors and networks leave little open, and what they do leave they have reasons for.
+        if options.fill and stereo is not None and sensor is None and mono is None:
+            found = sketch(view, prior, read_rgb(workspace.undistorted_images / view.name))
+            if found is not None:
+                sketches[view.stem] = found
         report[view.stem] = {
             "sensor": sensor is not None,
             "mono": mono is not None,
             "mono_fitted_to": fitted_to,
             "stereo": stereo is not None,
         }
-    # Sensors and networks leave little open, and what they do leave they have reasons for.
-    holed = [
-        v for v in scene.views if report[v.stem]["stereo"] and not report[v.stem]["sensor"] | report[v.stem]["mono"]
-    ]
-    if options.fill:
-        _fill(workspace, holed)
-    for view in scene.views:
+    for view in console.track(scene.views, "filling depth"):
         prior, source = read_prior(_prior_path(workspace, view))
+        if view.stem in sketches:
+            others = [other for stem, other in sketches.items() if stem != view.stem]
+            prior, new = completed(prior, sketches[view.stem], others)
+            source = np.where(new, np.uint8(Source.FILLED), source)
+            prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
+            write_prior(_prior_path(workspace, view), prior, source)
         picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
         write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
         report[view.stem]["coverage"] = {
@@ -142,33 +149,6 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
 def _prior_path(workspace: Workspace, view: View) -> Path:
     return workspace.prior_depth / f"{view.stem}.npz"
-
-
-def _fill(workspace: Workspace, views: Sequence[View]) -> None:
-    """Fills the priors of ``views`` between their own depths, in place."""
-    import numpy as np
-
-    from depthrf.depth.completion import completed, sketch
-    from depthrf.depth.merging import Source, leave_out
-    from depthrf.io.depth_maps import read_prior, write_prior
-    from depthrf.io.images import read_rgb
-    from depthrf.io.masks import read_used
-
-    sketches = {}
-    for view in console.track(views, "depth between"):
-        found = sketch(
-            view, read_prior(_prior_path(workspace, view))[0], read_rgb(workspace.undistorted_images / view.name)
-        )
-        if found is not None:
-            sketches[view.stem] = found
-    for view in views:
-        if view.stem in sketches:
-            prior, source = read_prior(_prior_path(workspace, view))
-            others = [other for stem, other in sketches.items() if stem != view.stem]
-            prior, new = completed(prior, sketches[view.stem], others)
-            source = np.where(new, np.uint8(Source.FILLED), source)
-            prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
-            write_prior(_prior_path(workspace, view), prior, source)
 
 
 @dataclass(frozen=True)
