@@ -10,32 +10,26 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console, device
 from depthrf.bench.protocol import Cell, Options, Result, ScaleScore, cells
+from depthrf.bench.scene import load_store, normalised, scaled_camera, score
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.io import blender
 from depthrf.options import identity
 from depthrf.workspace import read_json, write_json
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from depthrf.bench.multi_scale import MultiScaleStore
-    from depthrf.geometry.camera import Camera
     from depthrf.io.blender import BlenderFrame
     from depthrf.io.trained_field import TrainedField
-    from depthrf.nerf.metrics import ColorScores
 
-_RADIUS = 1.5  # the objects lie in this ball around the origin: it becomes the field's uncontracted unit ball
 _CHECKPOINT_STEPS = 2000
-_PICTURES = 3  # test views in a cell's picture
 
 
 def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
@@ -111,10 +105,10 @@ def _run_cell(
 ) -> Result:
     settings = _settings(scene, cell, options)
     num_scales = options.scales if cell.training == "multi" else 1
-    store = _load_store([_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
+    store = load_store([scaled_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
     field, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, json.dumps(settings))
     start = time.monotonic()
-    scores = _score(folder / f"{cell.name}.png", field, test, options)
+    scores = score(folder / f"{cell.name}.png", field, test, options)
     steps = options.optimiser.steps
     return Result(
         cell=cell,
@@ -130,44 +124,6 @@ def _run_cell(
     )
 
 
-def _camera(frame: BlenderFrame, size: int, scale: int) -> Camera:
-    """The frame's camera at ``size`` / 2 ** ``scale`` pixels on the longer side."""
-    camera = frame.view.camera
-    factor = size / 2**scale / max(camera.width, camera.height)
-    return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
-
-
-def _normalised() -> Any:
-    """The similarity into the normalised scene, and the depth range there."""
-    import numpy as np
-
-    from depthrf.geometry.transforms import Similarity
-    from depthrf.nerf.rays import Bounds
-
-    scale = 1.0 / _RADIUS
-    return Similarity(scale, np.eye(3), np.zeros(3)), Bounds(blender.NEAR * scale, blender.FAR * scale)
-
-
-def _load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch.device) -> MultiScaleStore:
-    """Pixels and depths of all frames, one store a camera size."""
-    import numpy as np
-
-    from depthrf.bench.multi_scale import MultiScaleStore
-    from depthrf.geometry.camera import DepthPrior
-    from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.pixel_store import PixelStore, resize_prior
-
-    similarity, bounds = _normalised()
-    depths = [blender.read_depth(frame) * np.float32(similarity.scale) for frame in frames]
-    stores = []
-    for camera in cameras:
-        views = [normalise_view(frame.view.with_camera(camera), similarity) for frame in frames]
-        images = [blender.read_image(frame, "white", camera) for frame in frames]
-        priors = [resize_prior(DepthPrior(depth, np.zeros_like(depth)), camera) for depth in depths]
-        stores.append(PixelStore(views, images, priors, bounds=bounds, device=target))
-    return MultiScaleStore(stores)
-
-
 def _train(
     checkpoint: Path, cell: Cell, store: MultiScaleStore, options: Options, target: torch.device, key: str
 ) -> tuple[TrainedField, float]:
@@ -181,8 +137,7 @@ def _train(
     parts = options.model, losses, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target)
     model = trainer.model
-    similarity, bounds = _normalised()
-    field = trained_field.TrainedField(model, similarity, bounds, options.size)
+    field = trained_field.TrainedField(model, *normalised(), options.size)
     seconds = 0.0
     if checkpoint.is_file():
         state = trained_field.read(checkpoint, target)
@@ -208,39 +163,3 @@ def _train(
 def _check(step: int, losses: dict[str, float]) -> None:
     if not all(value - value == 0 for value in losses.values()):
         raise DepthrfError(f"Training diverged at step {step}: {losses}. Lower --set optimiser.rate.")
-
-
-def _score(picture: Path, field: TrainedField, test: list[BlenderFrame], options: Options) -> list[ScaleScore]:
-    """Mean scores by size; the picture shows the first views at full size."""
-    import numpy as np
-
-    from depthrf.io.images import write_png
-    from depthrf.io.overlays import ColourScale, paint_error, titled_row
-    from depthrf.nerf.metrics import color_scores
-
-    colours = ColourScale(field.bounds.near, field.bounds.far, inverse=True)
-    scores: dict[int, list[Future[ColorScores]]] = {}
-    rows: list[NDArray[np.uint8]] = []
-    with ThreadPoolExecutor() as pool:  # a GPU renders the next view while the CPU scores this one
-        for frame, scale in console.track(
-            [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
-        ):
-            camera = _camera(frame, options.size, scale)
-            photo = blender.read_image(frame, "white", camera)
-            rendered, depth = _render(field, frame, camera)
-            scores.setdefault(camera.width, []).append(pool.submit(color_scores, rendered, photo))
-            if scale == 0 and len(rows) < _PICTURES:
-                panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
-                rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
-    write_png(picture, np.concatenate(rows))
-    found = {size: [(v.result().psnr, v.result().ssim) for v in values] for size, values in scores.items()}
-    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in found.items()]
-
-
-def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> Any:
-    from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.views import render_view
-
-    view = normalise_view(frame.view.with_camera(camera), field.normalised_from_scene)
-    rendered = render_view(field.model, view, field.bounds)
-    return rendered.rgb, rendered.depth

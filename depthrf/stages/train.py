@@ -14,12 +14,7 @@ from depthrf.options import identity, option, seconds_of
 from depthrf.workspace import Workspace, fingerprints
 
 if TYPE_CHECKING:
-    import torch
-
-    from depthrf.geometry.camera import Camera
-    from depthrf.geometry.transforms import Similarity
     from depthrf.nerf.pixel_store import PixelStore
-    from depthrf.nerf.rays import Bounds
     from depthrf.nerf.schedule import StepBudget
     from depthrf.nerf.training import StepResult, Trainer
     from depthrf.stages.train_files import TrainingFiles
@@ -83,6 +78,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     from depthrf.nerf.parallel import Workers
     from depthrf.nerf.training import prepare
     from depthrf.stages.train_files import TrainingFiles
+    from depthrf.stages.training_photos import load
 
     target = device.resolve(options.device)
     workers = Workers(distributed.rank(), distributed.count())
@@ -91,13 +87,13 @@ def run(workspace: Workspace, options: Options) -> Summary:
             f"{options.optimiser.batch_rays} rays cannot be shared by {workers.count} processes. Use a multiple: "
             "--set train.optimiser.batch_rays=N"
         )
-    store, normalised_from_scene, bounds, camera = _load(workspace, options, target)
-    num_photos = store.num_photos
+    photos = load(workspace, options.max_side, options.optimiser.pixels, target)
+    store, camera = photos.store, photos.camera
     parts = options.model, options.loss, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target, workers=workers)
-    field = TrainedField(trainer.model, normalised_from_scene, bounds, options.max_side)
+    field = TrainedField(trainer.model, photos.normalised_from_scene, photos.bounds, options.max_side)
     console.note(
-        f"  {num_photos} photos at {camera.width}x{camera.height} on {target}; "
+        f"  {store.num_photos} photos at {camera.width}x{camera.height} on {target}; "
         f"{store.depth_coverage:.1%} of the pixels have a depth prior"
     )
     if target.type == "cuda" and (missing := missing_for_triton()):
@@ -109,7 +105,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
         steps=trainer.step,
         seconds=round(files.elapsed, 2),
         rays_per_second=round(trainer.step * options.optimiser.batch_rays / max(files.elapsed, 1e-9)),
-        num_photos=num_photos,
+        num_photos=store.num_photos,
         width=camera.width,
         height=camera.height,
         depth_coverage=store.depth_coverage,
@@ -207,51 +203,6 @@ def fit_memory(trainer: Trainer, store: PixelStore) -> None:
     if rays < trainer.chunk_rays:
         console.note(f"  a batch needs {needed}: {rays} rays at a time")
         trainer.chunk_rays = rays
-
-
-def _load(
-    workspace: Workspace, options: Options, target: torch.device
-) -> tuple[PixelStore, Similarity, Bounds, Camera]:
-    """Pixels of all training photos at training size, in the normalised scene, and the first photo's camera."""
-    import cv2
-    import numpy as np
-    import torch
-
-    from depthrf.geometry.camera import DepthPrior
-    from depthrf.io.colmap import load_scene
-    from depthrf.io.depth_maps import read_prior
-    from depthrf.io.images import read_rgb
-    from depthrf.io.masks import read_used
-    from depthrf.nerf.memory import pixel_bytes
-    from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
-    from depthrf.nerf.pixel_store import PixelStore, resize_prior
-
-    scene = load_scene(workspace.undistorted_sparse)
-    views = [view.with_camera(view.camera.fitted(options.max_side)) for view in scene.views]
-    pixels = sum(view.camera.width * view.camera.height for view in views)
-    needed = 2 * pixel_bytes(pixels, options.optimiser.pixels)
-    free = device.free_memory(torch.device("cpu"))
-    if free is not None and needed > free:
-        raise DepthrfError(
-            f"Loading {len(views)} photos at {options.max_side} pixels takes {needed / 1e9:.1f} GB of memory, "
-            f"{free / 1e9:.1f} GB are free. Use smaller ones: --set train.max_side={max(64, options.max_side // 2)}"
-        )
-    similarity = normalising_similarity(views, scene.points)
-    images, used, priors, depths = [], [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
-    for view in views:
-        size = (view.camera.width, view.camera.height)
-        photo = read_rgb(workspace.undistorted_images / view.name)
-        images.append(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
-        used.append(read_used(workspace.undistorted_masks, view.name, view.camera))
-        prior, _ = read_prior(workspace.prior_depth / f"{view.stem}.npz")
-        prior = resize_prior(prior, view.camera)
-        depths.append(prior.depth[prior.depth > 0].astype(np.float64))
-        scale = np.float32(similarity.scale)
-        priors.append(DepthPrior(prior.depth * scale, prior.sigma * scale))
-    bounds = depth_bounds(np.concatenate(depths) * similarity.scale)
-    normalised = [normalise_view(view, similarity) for view in views]
-    store = PixelStore(normalised, images, priors, used, bounds=bounds, device=target)
-    return store, similarity, bounds, views[0].camera
 
 
 def _run_key(workspace: Workspace, options: Options) -> str:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from depthrf.bench import blender, protocol, tables
+from depthrf.bench.scene import load_store
 from depthrf.errors import UsageError
 from depthrf.geometry.transforms import look_at, opengl_of_cam_from_world
 from depthrf.options import build
@@ -123,7 +124,7 @@ def test_every_size_gives_the_same_number_of_rays_and_its_own_cone(scene: Path) 
 
     frames = choose(read_split(scene, "train"), range(2))
     cameras = [frames[0].view.camera.resized(SIDE // k, SIDE // k) for k in (1, 2)]
-    store = blender._load_store(cameras, frames, torch.device("cpu"))
+    store = load_store(cameras, frames, torch.device("cpu"))
     batch = store.sample(100, torch.Generator().manual_seed(0))
     radii, counts = batch.radii.unique(return_counts=True)
     assert counts.tolist() == [50, 50]
@@ -135,7 +136,7 @@ def test_depth_is_in_the_units_of_the_normalised_scene(scene: Path) -> None:
     from depthrf.io.blender import choose, read_depth, read_split
 
     frames = choose(read_split(scene, "train"), range(1))
-    store = blender._load_store([frames[0].view.camera], frames, torch.device("cpu")).stores[0]
+    store = load_store([frames[0].view.camera], frames, torch.device("cpu")).stores[0]
     depth = store.depth[store.depth > 0]
     expected = read_depth(frames[0])
     np.testing.assert_allclose(depth.max(), expected.max() / 1.5, rtol=1e-6)

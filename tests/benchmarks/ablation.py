@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from depthrf import pipeline
-from depthrf.bench import blender, protocol
+from depthrf.bench import protocol
+from depthrf.bench.scene import load_store, normalised, scaled_camera, score
 from depthrf.io.blender import read_split
 from depthrf.io.trained_field import TrainedField
 from depthrf.nerf.losses import DEPTH_LOSSES
@@ -36,8 +37,8 @@ from depthrf.nerf.model import RadianceField
 from depthrf.nerf.training import prepare
 from depthrf.options import build
 from depthrf.stages import held_out
-from depthrf.stages import train as train_stage
 from depthrf.stages.scoring import mean_scores, score_view
+from depthrf.stages.training_photos import load
 from depthrf.workspace import Workspace
 from tests.benchmarks.results import origin
 from tests.evaluation_data import DATA
@@ -124,10 +125,10 @@ def lego(views: int, changes: list[str], arguments: argparse.Namespace, picture:
         protocol.Options, pipeline.merge_tables(tables, pipeline.assignments([*fixed, *changes])), "changes"
     )
     frames, test = read_split(scene, "train")[:views], read_split(scene, "test")[::16]
-    store = blender._load_store([blender._camera(frames[0], options.size, 0)], frames, torch.device("cpu"))
+    store = load_store([scaled_camera(frames[0], options.size, 0)], frames, torch.device("cpu"))
     model, seconds = trained(store, options, arguments.seed)
-    field = TrainedField(model, *blender._normalised(), options.size)
-    (scores,) = blender._score(picture, field, test, options)
+    field = TrainedField(model, *normalised(), options.size)
+    (scores,) = score(picture, field, test, options)
     return options, seconds, {"psnr": scores.psnr, "ssim": scores.ssim}
 
 
@@ -136,9 +137,9 @@ def kitchen(changes: list[str], arguments: argparse.Namespace, picture: Path) ->
     fixed = [f"max_side={arguments.size}", *_length(arguments)]
     table = pipeline.merge_tables(pipeline.load_pipeline("rgbd"), {"train": pipeline.assignments([*fixed, *changes])})
     options = pipeline.make_plan(table, "rgbd")["train"]
-    store, similarity, bounds, _ = train_stage._load(workspace, options, torch.device("cpu"))
-    model, seconds = trained(store, options, arguments.seed)
-    field = TrainedField(model, similarity, bounds, options.max_side)
+    photos = load(workspace, options.max_side, options.optimiser.pixels, torch.device("cpu"))
+    model, seconds = trained(photos.store, options, arguments.seed)
+    field = TrainedField(model, photos.normalised_from_scene, photos.bounds, options.max_side)
     found = held_out.find(workspace, None)
     rows = []
     for view in found.views:

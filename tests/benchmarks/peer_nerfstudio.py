@@ -42,6 +42,7 @@ from depthrf.nerf.training import Trainer, prepare
 from depthrf.nerf.views import render_view
 from depthrf.stages import train
 from depthrf.stages.scoring import mean_scores
+from depthrf.stages.training_photos import load
 from depthrf.workspace import Workspace, fresh_dir, write_json
 from tests.benchmarks.peer_scene import Map, Scene, export, load_scene, z_depth
 from tests.benchmarks.results import origin
@@ -105,17 +106,19 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
     folder, target = fresh_dir(arguments.output / "depthrf"), torch.device("cpu")
     options = train_options(arguments)
     torch.set_num_threads(arguments.threads)
-    store, normalised_from_scene, bounds, _ = train._load(scene.workspace, options, target)
+    photos = load(scene.workspace, options.max_side, options.optimiser.pixels, target)
+    store = photos.store
     parts = options.model, options.loss, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target)
     processor = time.process_time()
     steps = timed_steps(trainer, store, arguments.seconds)
     processor = time.process_time() - processor
     renderings, view_seconds = {}, []
-    to_metres = np.float32(scene.metres_per_unit / normalised_from_scene.scale)
+    to_metres = np.float32(scene.metres_per_unit / photos.normalised_from_scene.scale)
     for view in scene.test[:: arguments.score_every]:
         start = time.perf_counter()
-        rendered = render_view(trainer.model.eval(), normalise_view(view, normalised_from_scene), bounds)
+        normalised = normalise_view(view, photos.normalised_from_scene)
+        rendered = render_view(trainer.model.eval(), normalised, photos.bounds)
         view_seconds.append(time.perf_counter() - start)
         renderings[view.stem] = Rendering(rendered.rgb, rendered.depth * to_metres, {})
         np.savez(folder / f"{view.stem}.npz", rgb=rendered.rgb, depth=renderings[view.stem].depth)

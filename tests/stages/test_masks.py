@@ -112,7 +112,11 @@ def test_no_keypoint_and_no_depth_lies_on_the_board(done: Run) -> None:
 def test_no_ray_is_drawn_on_the_board(done: Run) -> None:
     import torch
 
-    store, _, _, camera = train._load(done.workspace, done.plan["train"], torch.device("cpu"))
+    from depthrf.stages.training_photos import load
+
+    options = done.plan["train"]
+    photos = load(done.workspace, options.max_side, options.optimiser.pixels, torch.device("cpu"))
+    store, camera = photos.store, photos.camera
     assert (camera.width, camera.height) == (80, 60)
     assert store.drawn is not None
     of_first = store.drawn[store.drawn < 80 * 60]
