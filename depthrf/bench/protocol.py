@@ -44,6 +44,7 @@ SHARED: dict[str, Any] = {
     "model": {"spacing": "linear", "background": "white"},
     # eps = 0.03 scene units at the object's distance of 4; the depth is exact, so there is no slack.
     "loss": {"surface": 0.0075, "distortion": 0.0},
+    "optimiser": {"pixels": {"recast": {"share": 0.0}}},
 }
 
 SEVERAL_SCALES: dict[str, Any] = {"model": {"field": {"antialias": True}}}

@@ -15,8 +15,9 @@ _PROBE_RAYS = 32
 
 
 def pixel_bytes(num_pixels: int, options: PixelOptions) -> int:
-    """Most bytes of a pixel store: colour (3), depth, sigma (4 each), an index of what has depth or contrast (8)."""
-    return (27 if options.contrast_share else 19) * num_pixels
+    """Most bytes of a pixel store: colour (3), depth, sigma (4 each), an index of what has depth or contrast (8), and
+    where depth is steady (1)."""
+    return (19 + 8 * bool(options.contrast_share) + bool(options.recast.share)) * num_pixels
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,21 @@ class FewPhotosOptions:
 
 
 @dataclass(frozen=True)
+class RecastOptions:
+    """Rays of pixels cast at the same surface from beside their camera (``recasting.py``)."""
+
+    share: float = option(0.5, "share of a batch whose rays are cast so where their depth prior is sure")
+    reach: float = option(1.0, "how far from their camera they start, as a share of the way to the next camera")
+
+
+@dataclass(frozen=True)
 class PixelOptions:
     """Which pixels a batch's rays belong to, and where they pass them (``pixel_store.py``)."""
 
     depth_share: float = option(0.25, "least share of a batch's rays that have a depth prior, where there is one")
     contrast_share: float = option(0.0, "least share whose pixel differs from those around it, where there is one")
     jitter: float = option(0.0, "share of a pixel's width over which its rays are spread; 0: its centre")
+    recast: RecastOptions = option(RecastOptions, "rays from beside the cameras")
 
 
 @dataclass(frozen=True)

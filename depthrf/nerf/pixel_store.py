@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
-from depthrf.nerf.options import PixelOptions
+from depthrf.nerf.options import PixelOptions, RecastOptions
 from depthrf.nerf.rays import Bounds, CameraRays, RayBatch
+from depthrf.nerf.recasting import SurfaceMaps
 from depthrf.nerf.unseen import Turntable
 
-EVENLY = PixelOptions(depth_share=0.0, contrast_share=0.0, jitter=0.0)
-"""Every pixel as often as any other, through its centre."""
+EVENLY = PixelOptions(depth_share=0.0, contrast_share=0.0, jitter=0.0, recast=RecastOptions(share=0.0))
+"""Every pixel as often as any other, from its camera through its centre."""
 
 _CONTRAST = 24  # least difference of 255 within 3 x 3 pixels
 
@@ -62,6 +63,8 @@ class PixelStore:
         self.rgb = torch.from_numpy(np.concatenate([i.reshape(-1, 3) for i in images])).to(device)
         self.depth = torch.from_numpy(np.concatenate([p.depth.reshape(-1) for p in priors])).to(device)
         self.sigma = torch.from_numpy(np.concatenate([p.sigma.reshape(-1) for p in priors])).to(device)
+        height = torch.tensor(sizes[:, 1], device=device)
+        self.surfaces = SurfaceMaps(self.cameras, self.depth, self.sigma, self.first, self.width, height)
         drawn = torch.ones(len(self.rgb), dtype=torch.bool)
         if used is not None:
             drawn = torch.from_numpy(np.concatenate([u.reshape(-1) for u in used]))
@@ -110,7 +113,7 @@ class PixelStore:
             parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
             left -= count
         index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
-        index = torch.cat([index if self.drawn is None else self.drawn[index], *parts])
+        index = torch.cat([*reversed(parts), index if self.drawn is None else self.drawn[index]])
         view_idx = self._photos_of(index)
         local = index - self.first[view_idx]
         width = self.width[view_idx]
@@ -119,7 +122,12 @@ class PixelStore:
             offset = options.jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
             x, y = x + offset[0], y + offset[1]
         rgb = self.rgb[index].float() / 255.0
-        return self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+        rays = self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+        kept = num_rays - int(options.recast.share * num_rays)
+        if kept == num_rays:
+            return rays
+        others = self.surfaces.recast(rays.part(slice(kept, None)), index[kept:], options.recast, generator)
+        return RayBatch.joined([rays.part(slice(kept)), others])
 
     def _pools(self, options: PixelOptions) -> list[tuple[Tensor, float]]:
         """Pixels that are drawn more often than others, with the share of a batch that is drawn from them alone."""

@@ -80,6 +80,7 @@ KITCHEN: dict[str, list[str]] = {
     "density bias -3": ["model.field.density_bias=-3"],
     "without distortion": ["loss.distortion=0"],
     "pixels with contrast drawn more often": ["optimiser.pixels.contrast_share=0.4"],
+    "rays from the cameras alone": ["optimiser.pixels.recast.share=0"],
     "with anti-aliasing": ["model.field.antialias=true"],
     "without appearance vectors": ["model.field.appearance=0"],
     "without grid decay": ["loss.grid_decay=0"],

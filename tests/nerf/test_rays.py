@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import look_at
 from depthrf.nerf.normalise import depth_bounds, normalise_view, normalising_similarity
-from depthrf.nerf.options import PixelOptions
+from depthrf.nerf.options import PixelOptions, RecastOptions
 from depthrf.nerf.pixel_store import EVENLY, PixelStore, contrast_mask, resize_prior
 from depthrf.nerf.rays import Bounds, view_rays
 
@@ -113,6 +113,21 @@ def test_edges_get_their_share_of_the_batch() -> None:
 
     assert share() == pytest.approx(0.6, abs=0.03)
     assert share([~near, *(np.ones(i.shape[:2], dtype=np.bool_) for i in images[1:])]) == 0.0
+
+
+def test_rays_with_sure_depth_are_cast_from_as_far_as_the_next_camera() -> None:
+    """The cameras stand at x = -1, 0, 1.5: their next ones are 1, 1 and 1.5 away."""
+    s = store(1.0)
+    s.sigma *= 0.1
+    s.depth[:] = 3.0
+    batch = s.sample(1000, torch.Generator().manual_seed(0), replace(EVENLY, recast=RecastOptions()))
+    plain = s.sample(1000, torch.Generator().manual_seed(0))
+    moved = (batch.origins - plain.origins).norm(dim=-1)
+    assert float((moved > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
+    assert 0.9 < float(moved.max()) < 1.0
+    assert torch.equal(batch.rgb, plain.rgb)
+    unsure = store(1.0).sample(1000, torch.Generator().manual_seed(0), replace(EVENLY, recast=RecastOptions()))
+    assert torch.equal(unsure.origins, plain.origins)
 
 
 def test_resized_prior_keeps_keypoints_and_never_averages() -> None:
