@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depthrf.nerf import coord
-from depthrf.nerf.options import FewPhotosOptions, GridOptions, LossOptions, ModelOptions, OptimiserOptions
+from depthrf.nerf.options import (
+    FewPhotosOptions,
+    GridOptions,
+    LossOptions,
+    ModelOptions,
+    OptimiserOptions,
+    RecastOptions,
+)
 
 
 def adapted(
@@ -39,6 +46,8 @@ def adapted(
             contrast_share=min(optimiser.pixels.contrast_share, few.contrast_share),
         )
         optimiser = replace(optimiser, pixels=pixels)
+    if optimiser.pose_rate > 0.0:  # corrections turn a photo's rays about its centre, where recast rays do not start
+        optimiser = replace(optimiser, pixels=replace(optimiser.pixels, recast=RecastOptions(share=0.0)))
     return replace(model, field=field), losses, optimiser
 
 

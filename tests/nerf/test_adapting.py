@@ -35,3 +35,10 @@ def test_cells_are_not_finer_than_pixels(pixel_width: float, finest: int) -> Non
     assert model == replace(
         ModelOptions(), field=replace(ModelOptions().field, grid=replace(ModelOptions().field.grid, finest=finest))
     )
+
+
+@pytest.mark.parametrize("pose_rate", [0.0, 5e-4])
+def test_rays_are_cast_from_their_own_camera_while_its_pose_is_learnt(pose_rate: float) -> None:
+    asked = OptimiserOptions(pose_rate=pose_rate)
+    *_, optimiser = adapted(ModelOptions(), LossOptions(), asked, FewPhotosOptions(), num_photos=9, pixel_width=1e-4)
+    assert (optimiser.pixels.recast.share > 0.0) == (pose_rate == 0.0)
