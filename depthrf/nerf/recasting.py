@@ -92,9 +92,10 @@ class SurfaceMaps:
         inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
         column, row = (torch.where(inside, v, 0.0).long() for v in (x, y))
         pixel = self.first[photo] + row * width + column
-        depth = torch.where(inside, self.depth[pixel], 0.0)
-        behind = (depth > 0) & (z > (1.0 + _THICKNESS) * depth + self.sigma[pixel])
-        return behind.any(1) & ~(z < depth).any(1)
+        depth = self.depth[pixel]
+        shown = inside & (depth > 0)
+        behind, before = z > (1.0 + _THICKNESS) * depth + self.sigma[pixel], z < depth
+        return (shown & behind).any(1) & ~(shown & before).any(1)
 
 
 def _turned(rays: RayBatch, distance: float, generator: torch.Generator) -> RayBatch:

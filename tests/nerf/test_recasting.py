@@ -102,6 +102,16 @@ def test_rays_are_not_cast_through_another_surface() -> None:
     assert not free.any()
 
 
+def test_photos_that_look_away_do_not_tell_what_is_free() -> None:
+    away = View("away.png", CAMERA, look_at(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, 9.0]), UP))
+    depths = [depth_of(views()[0], bar=True), np.full((30, 40), 5.0, dtype=np.float32)]
+    priors = [DepthPrior(depth, np.float32(0.005) * depth) for depth in depths]
+    images = [np.zeros((30, 40, 3), dtype=np.uint8)] * 2
+    s = PixelStore([views()[0], away], images, priors, bounds=Bounds(0.5, 9.0), device=CPU)
+    points = torch.tensor([[[0.0, 0.0, -1.2], [0.0, 0.0, -0.85], [0.0, 0.0, 2.0]]])
+    assert s.surfaces.hidden(torch.tensor([0]), points).tolist() == [[False, True, False]]
+
+
 def test_depth_is_steady_where_no_neighbour_lies_on_another_surface() -> None:
     rng = np.random.default_rng(0)
     depth = np.where(rng.random((20, 30)) < 0.03, 0.0, 2.0 + 0.3 * (np.mgrid[:20, :30][1] > 14)).astype(np.float32)
