@@ -17,7 +17,7 @@ from depthrf.nerf.rays import CameraRays, RayBatch
 from depthrf.nerf.rotations import rotation_matrices
 
 _SURE = 0.02  # greatest standard deviation as a share of depth
-_MOST_ANGLE = 0.5  # radians
+_MOST_ANGLE = 0.2  # radians
 _STEP = 0.05  # difference from one pixel to the next, as a share of depth, from which on there may be an edge
 _NEARBY = 9  # photos that tell whether a ray is free, its own among them
 _POINTS = 12  # of a ray that are looked at before it counts as free
