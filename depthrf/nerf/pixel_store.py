@@ -113,7 +113,8 @@ class PixelStore:
             parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
             left -= count
         index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
-        index = torch.cat([*reversed(parts), index if self.drawn is None else self.drawn[index]])
+        # Those of no pool come last: of them are the ones that are recast.
+        index = torch.cat([*parts, index if self.drawn is None else self.drawn[index]])
         view_idx = self._photos_of(index)
         local = index - self.first[view_idx]
         width = self.width[view_idx]

@@ -47,17 +47,20 @@ class SurfaceMaps:
         return torch.cat([steady_mask(depth).flatten() for depth in maps]) & (self.sigma <= _SURE * self.depth)
 
     @cached_property
+    def distances(self) -> Tensor:
+        """Between all cameras, (P, P)."""
+        centres = self.cameras.world_from_cam[:, :3, 3]
+        return torch.cdist(centres, centres)
+
+    @cached_property
     def spacing(self) -> float:
         """Distance from a camera to the next one, median over the photos; 0 of a single photo."""
-        centres = self.cameras.world_from_cam[:, :3, 3]
-        distances = torch.cdist(centres, centres).fill_diagonal_(torch.inf).amin(1)
-        return float(distances.median()) if len(centres) > 1 else 0.0
+        return float(self.distances.kthvalue(2).values.median()) if len(self.distances) > 1 else 0.0
 
     @cached_property
     def nearby(self) -> Tensor:
         """Each photo and those taken nearest to it, (P, at most 9)."""
-        centres = self.cameras.world_from_cam[:, :3, 3]
-        return torch.cdist(centres, centres).topk(min(_NEARBY, len(centres)), largest=False).indices
+        return self.distances.topk(min(_NEARBY, len(self.distances)), largest=False).indices
 
     def recast(self, rays: RayBatch, pixel: Tensor, options: RecastOptions, generator: torch.Generator) -> RayBatch:
         """The rays of pixels (R,), turned about the point where they meet their surface.
