@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from depthrf import process
 from tests.evaluation_data import DATA
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+process.tune()  # as the command line does
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ LAYER = {
     "options": 1,
     "distributed": 1,
     "errors": 0,
+    "process": 0,
     "shipped": 0,
 }
 PURE = {"geometry", "depth", "nerf"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
-from depthrf import __version__, console
+from depthrf import __version__, console, process
 from depthrf.cli import runs, tools
 from depthrf.cli.flags import GroupedHelp
 from depthrf.cli.stage_commands import STAGE_HELP, stage_command
@@ -53,9 +52,7 @@ _SYSTEM_LIBRARIES = {
 
 def main() -> None:
     """Entry point of the ``depthrf`` command."""
-    # By default OpenMP threads spin while they wait, which on a shared machine takes the cores from those that work.
-    # Read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    process.tune()
     try:
         app(standalone_mode=False)
     except DepthrfError as e:
