@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MOST_HARMONICS = 2
+MOST_HARMONICS = 4
 """Greatest degree of :func:`spherical_harmonics`."""
 
 
@@ -49,10 +49,20 @@ def positional_encoding(x: Tensor, degree: int) -> Tensor:
 def spherical_harmonics(viewdirs: Tensor, degree: int) -> Tensor:
     """Real spherical harmonics of unit vectors up to ``degree``, without the constant. (..., 3) -> (..., d)."""
     x, y, z = viewdirs.unbind(-1)
+    xy, yz, xz, xx, yy, zz = x * y, y * z, x * z, x * x, y * y, z * z
     parts = []
     if degree >= 1:
         parts += [0.48860251 * y, 0.48860251 * z, 0.48860251 * x]
     if degree >= 2:
-        parts += [1.09254843 * x * y, 1.09254843 * y * z, 0.94617470 * z * z - 0.31539157, 1.09254843 * x * z]
-        parts += [0.54627422 * (x * x - y * y)]
+        parts += [1.09254843 * xy, 1.09254843 * yz, 0.94617470 * zz - 0.31539157, 1.09254843 * xz]
+        parts += [0.54627422 * (xx - yy)]
+    if degree >= 3:
+        parts += [0.59004359 * y * (3.0 * xx - yy), 2.89061144 * xy * z, 0.45704580 * y * (5.0 * zz - 1.0)]
+        parts += [0.37317633 * z * (5.0 * zz - 3.0), 0.45704580 * x * (5.0 * zz - 1.0), 1.44530572 * z * (xx - yy)]
+        parts += [0.59004359 * x * (xx - 3.0 * yy)]
+    if degree >= 4:
+        parts += [2.50334294 * xy * (xx - yy), 1.77013077 * yz * (3.0 * xx - yy), 0.94617470 * xy * (7.0 * zz - 1.0)]
+        parts += [0.66904654 * yz * (7.0 * zz - 3.0), 0.10578555 * ((35.0 * zz - 30.0) * zz + 3.0)]
+        parts += [0.66904654 * xz * (7.0 * zz - 3.0), 0.47308735 * (xx - yy) * (7.0 * zz - 1.0)]
+        parts += [1.77013077 * xz * (xx - 3.0 * yy), 0.62583574 * (xx * (xx - 3.0 * yy) - yy * (3.0 * xx - yy))]
     return torch.stack(parts, dim=-1) if parts else viewdirs[..., :0]

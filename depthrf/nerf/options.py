@@ -41,7 +41,7 @@ class FieldOptions:
     width: int = option(64, "hidden width of the density and colour MLPs")
     depth: int = option(8, "hidden layers of the mlp field (the hash field has one)")
     geometry_features: int = option(15, "features handed from the density to the colour branch")
-    view_degree: int = option(2, "degree of the view-direction encoding (hash: at most 2); 0: no such encoding")
+    view_degree: int = option(2, "degree of the view-direction encoding (hash: at most 4); 0: no such encoding")
     appearance: int = option(4, "size of the per-photo appearance embedding; 0: none")
     antialias: bool = option(False, "fade grid levels finer than a pixel's cone, in the proposals too (hash field)")
     density_bias: float = option(-1.0, "added before the density activation; lower starts emptier")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from depthrf.nerf import encoding
@@ -40,12 +41,18 @@ def test_integrated_encoding_is_the_expectation() -> None:
     torch.testing.assert_close(encoding.integrated_encoding(mean, std**2, 4)[0], expected, atol=5e-3, rtol=0)
 
 
-def test_spherical_harmonics_are_orthonormal() -> None:
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(400_000, 3, generator=generator, dtype=torch.float64)
-    y = encoding.spherical_harmonics(v / v.norm(dim=-1, keepdim=True), 2)
-    gram = 4 * torch.pi * (y.T @ y) / len(y)
-    torch.testing.assert_close(gram, torch.eye(8, dtype=torch.float64), atol=0.02, rtol=0)
+@pytest.mark.parametrize("degree", range(1, encoding.MOST_HARMONICS + 1))
+def test_spherical_harmonics_are_orthonormal(degree: int) -> None:
+    nodes, weights = np.polynomial.legendre.leggauss(degree + 1)  # exact for what a product of two of them can be
+    z, angle = np.meshgrid(nodes, np.linspace(0, 2 * np.pi, 2 * degree + 1, endpoint=False), indexing="ij")
+    across = np.sqrt(1 - z**2)
+    v = torch.from_numpy(np.stack([across * np.cos(angle), across * np.sin(angle), z], axis=-1))
+    area = torch.from_numpy(weights * 2 * np.pi / (2 * degree + 1))[:, None, None]
+    y = encoding.spherical_harmonics(v, degree)
+    assert y.shape[-1] == (degree + 1) ** 2 - 1
+    torch.testing.assert_close((area * y).sum((0, 1)), torch.zeros(y.shape[-1]).double(), atol=1e-6, rtol=0)
+    gram = ((area * y)[..., None] * y[..., None, :]).sum((0, 1))
+    torch.testing.assert_close(gram, torch.eye(y.shape[-1]).double(), atol=1e-6, rtol=0)
 
 
 def test_encodings_of_degree_zero_are_empty_or_identity() -> None:

@@ -19,8 +19,8 @@ def test_an_untrained_mlp_field_tells_places_apart() -> None:
     assert features.std(dim=0).norm() > 0.3 * features.mean(dim=0).norm()
 
 
-@pytest.mark.parametrize("degree", range(3))
-def test_hash_field_takes_view_directions_up_to_degree_two(degree: int) -> None:
+@pytest.mark.parametrize("degree", range(5))
+def test_hash_field_takes_view_directions_up_to_degree_four(degree: int) -> None:
     field = FIELDS["hash"](FieldOptions(view_degree=degree, appearance=0))
     viewdirs = torch.nn.functional.normalize(torch.randn(2, 3), dim=-1)
     colors = field.color(torch.randn(1, 1, 15).expand(2, 1, 15), viewdirs, torch.zeros(2, 0))
@@ -28,5 +28,5 @@ def test_hash_field_takes_view_directions_up_to_degree_two(degree: int) -> None:
 
 
 def test_a_degree_too_high_is_refused() -> None:
-    with pytest.raises(UsageError, match="from 0 to 2; found 3"):
-        FIELDS["hash"](FieldOptions(view_degree=3))
+    with pytest.raises(UsageError, match="from 0 to 4; found 5"):
+        FIELDS["hash"](FieldOptions(view_degree=5))
