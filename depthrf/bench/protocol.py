@@ -15,9 +15,15 @@ _LEAST_SIDE = 12  # pixels: SSIM's window is 11
 PRESETS: dict[str, dict[str, Any]] = {
     "hash": {
         "model": {
-            "field": {"kind": "hash", "appearance": 0, "density_bias": -3.0, "grid": {"log2_size": 19}},
-            "proposal": {"num_samples": [64]},
-            "num_samples": 32,
+            "field": {
+                "kind": "hash",
+                "view_degree": 4,
+                "appearance": 0,
+                "density_bias": -3.0,
+                "grid": {"log2_size": 19},
+            },
+            "proposal": {"num_samples": [128]},
+            "num_samples": 48,
         },
         "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01},
         "optimiser": {
