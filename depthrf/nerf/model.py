@@ -27,7 +27,7 @@ class RadianceField(nn.Module):
         self.appearance = nn.Parameter(torch.zeros(num_photos, options.field.appearance))
 
     @property
-    def grids(self) -> list[Tensor]:
+    def grids(self) -> list[nn.Parameter]:
         """The tables (L, T, F) of all hash grids; none in the mlp field."""
         return [p for name, p in self.named_parameters() if name.endswith("encoding.table")]
 

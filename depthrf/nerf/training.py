@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from depthrf.nerf.adapting import adapted
-from depthrf.nerf.losses import total_loss
+from depthrf.nerf.losses import grid_decay_rate, total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
@@ -83,18 +83,21 @@ class Trainer:
     ) -> None:
         self.model, self.options, self.losses, self.seed, self.workers = model, optimiser, losses, seed, workers
         self.device = model.appearance.device
-        learned = [list(model.parameters())]
+        grids = {id(table) for table in model.grids}
+        groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) not in grids]}]
+        groups += [{"params": [t], "weight_decay": grid_decay_rate(t, losses.grid_decay)} for t in model.grids]
+        self._shares = [1.0] * len(groups)  # of the learning rate
         self.poses: PoseCorrections | None = None
         if optimiser.pose_rate > 0.0:
             self.poses = PoseCorrections(len(model.appearance), device=self.device)
-            learned.append(list(self.poses.parameters()))
-        self._shares = [1.0, optimiser.pose_rate / optimiser.rate][: len(learned)]  # of the learning rate
-        self.parameters = [p for group in learned for p in group]
+            groups.append({"params": list(self.poses.parameters())})
+            self._shares.append(optimiser.pose_rate / optimiser.rate)
+        self.parameters = [p for group in groups for p in group["params"]]
         # What differs between steps lies in tensors, which a recorded step reads.
-        self._rates = [torch.tensor(optimiser.rate, device=self.device) for _ in learned]
+        self._rates = [torch.tensor(optimiser.rate, device=self.device) for _ in groups]
         self._number = torch.tensor(0, device=self.device)  # of the step, from 1
         self._depth_factor = torch.tensor(1.0, device=self.device)
-        groups = [{"params": group, "lr": rate} for group, rate in zip(learned, self._rates, strict=True)]
+        groups = [{**group, "lr": rate} for group, rate in zip(groups, self._rates, strict=True)]
         on_gpu = self.device.type == "cuda"
         self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=on_gpu)
         self.generator = torch.Generator(device=self.device)
@@ -135,8 +138,7 @@ class Trainer:
         mine, moved = rendered.part(own), jitter[own]
         part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
         output = ModelOutput.of(self.workers.gather(part.tensors()))
-        appearance, *grids = (self.workers.once(p) for p in (self.model.appearance, *self.model.grids))
-        losses = total_loss(output, rays, appearance, grids, self.losses, self._depth_factor)
+        losses = total_loss(output, rays, self.workers.once(self.model.appearance), self.losses, self._depth_factor)
         if self.poses is not None:
             losses["pose"] = self.losses.pose * self.workers.once(self.poses.squared())
         loss = torch.stack(list(losses.values())).sum()

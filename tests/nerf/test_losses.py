@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from depthrf.nerf import losses, stepfun
-from depthrf.nerf.losses import grid_decay, total_loss
+from depthrf.nerf.losses import total_loss
 from depthrf.nerf.options import LossOptions, UnseenOptions
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.render import Level, ModelOutput
@@ -170,15 +170,11 @@ def test_slack_loosens_the_bound() -> None:
     assert float(loose) < float(tight)
 
 
-def test_grid_decay_is_the_sum_of_the_levels_mean_squares() -> None:
+def test_grid_decay_is_that_of_the_sum_of_the_levels_mean_squares() -> None:
     torch.manual_seed(0)
-    tables = [torch.randn(3, 8, 2, requires_grad=True), torch.randn(2, 4, 1, requires_grad=True)]
-    expected = sum(float((level.detach() ** 2).mean()) for table in tables for level in table)
-    loss = grid_decay(tables)
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
-    loss.backward()
-    for table in tables:
-        torch.testing.assert_close(table.grad, 2.0 * table.detach() / table[0].numel())
+    table = torch.randn(3, 8, 2, requires_grad=True)
+    (0.3 * sum((level**2).mean() for level in table)).backward()
+    torch.testing.assert_close(table.grad, losses.grid_decay_rate(table, 0.3) * table.detach())
 
 
 def test_unseen_rays_count_for_their_own_loss_only() -> None:
@@ -191,8 +187,8 @@ def test_unseen_rays_count_for_their_own_loss_only() -> None:
     ones = torch.ones(3)
     rays = RayBatch(*[torch.ones(3, 3)] * 3, ones, ones, ones, torch.rand(3, 3), 2 * ones, 0 * ones, ones.long())
     options = LossOptions(unseen=UnseenOptions(distortion=0.5, opacity=0.125, edges=0.25))
-    found = total_loss(output, rays, torch.zeros(1, 4), [], options)
-    without = total_loss(output.part(slice(0, 3)), rays, torch.zeros(1, 4), [], options)
+    found = total_loss(output, rays, torch.zeros(1, 4), options)
+    without = total_loss(output.part(slice(0, 3)), rays, torch.zeros(1, 4), options)
     changes = [
         math.sqrt(sum(float(output.rgb[3 + 2 * k + i, c] - output.rgb[3 + i, c]) ** 2 for k in (1, 2)) + 1e-4)
         for i in range(2)

@@ -199,6 +199,21 @@ def test_depth_prior_fades_log_linearly() -> None:
     assert float(last[0]) < 1e-4 * float(last[1])
 
 
+def test_grids_decay_and_nothing_else() -> None:
+    """Entries that no ray comes by change by decay alone: towards zero, by the learning rate a step (Adam)."""
+    store = wall_store()
+    kept, decaying = (trainer(SMALL, 20, LossOptions(grid_decay=decay)) for decay in (0.0, 0.1))
+    for t in (kept, decaying):
+        torch.nn.init.constant_(t.model.grids[0], 0.5)
+        t.advance(store)
+    untouched = kept.model.grids[0] == 0.5
+    assert 0 < int(untouched.sum()) < untouched.numel()
+    assert (decaying.model.grids[0][untouched] < 0.5).all()
+    for name, parameter in decaying.model.named_parameters():
+        group = next(g for g in decaying.optimiser.param_groups if any(p is parameter for p in g["params"]))
+        assert (group["weight_decay"] > 0) == name.endswith("encoding.table")
+
+
 @pytest.mark.gpu
 def test_cuda_agrees_with_cpu() -> None:
     if not torch.cuda.is_available():
