@@ -136,7 +136,7 @@ def grid_decay_rate(table: Tensor, weight: float) -> float:
     The loss is ``weight`` times the sum over all levels of the mean squared entry (Zip-NeRF, Barron et al. 2023,
     "normalized weight decay"). Means give the few entries of a coarse level as much to say as the many of a fine one,
     so what few photos leave open is filled in from the coarse levels. Adam adds its gradient to the others in passing;
-    as a loss it would go over every table seven times more in a step, a fifth of it on a CPU.
+    as a loss it would go over every table seven times more in a step.
     """
     return 2.0 * weight / (table.shape[1] * table.shape[2])
 
