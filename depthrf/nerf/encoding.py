@@ -48,11 +48,11 @@ def positional_encoding(x: Tensor, degree: int) -> Tensor:
 
 def spherical_harmonics(viewdirs: Tensor, degree: int) -> Tensor:
     """Real spherical harmonics of unit vectors up to ``degree``, without the constant. (..., 3) -> (..., d)."""
+    if degree == 0:
+        return viewdirs[..., :0]
     x, y, z = viewdirs.unbind(-1)
     xy, yz, xz, xx, yy, zz = x * y, y * z, x * z, x * x, y * y, z * z
-    parts = []
-    if degree >= 1:
-        parts += [0.48860251 * y, 0.48860251 * z, 0.48860251 * x]
+    parts = [0.48860251 * y, 0.48860251 * z, 0.48860251 * x]
     if degree >= 2:
         parts += [1.09254843 * xy, 1.09254843 * yz, 0.94617470 * zz - 0.31539157, 1.09254843 * xz]
         parts += [0.54627422 * (xx - yy)]
@@ -65,4 +65,4 @@ def spherical_harmonics(viewdirs: Tensor, degree: int) -> Tensor:
         parts += [0.66904654 * yz * (7.0 * zz - 3.0), 0.10578555 * ((35.0 * zz - 30.0) * zz + 3.0)]
         parts += [0.66904654 * xz * (7.0 * zz - 3.0), 0.47308735 * (xx - yy) * (7.0 * zz - 1.0)]
         parts += [1.77013077 * xz * (xx - 3.0 * yy), 0.62583574 * (xx * (xx - 3.0 * yy) - yy * (3.0 * xx - yy))]
-    return torch.stack(parts, dim=-1) if parts else viewdirs[..., :0]
+    return torch.stack(parts, dim=-1)
