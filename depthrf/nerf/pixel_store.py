@@ -12,6 +12,7 @@ from torch import Tensor
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.nerf.options import PixelOptions, RecastOptions
+from depthrf.nerf.pixel_layout import PixelLayout
 from depthrf.nerf.rays import Bounds, CameraRays, RayBatch
 from depthrf.nerf.recasting import SurfaceMaps
 from depthrf.nerf.unseen import Turntable
@@ -55,16 +56,11 @@ class PixelStore:
         """
         self.cameras = CameraRays(views, bounds, device)
         self.turntable = Turntable.of(views, device)
-        sizes = np.array([[v.camera.width, v.camera.height] for v in views])
-        ends = np.cumsum(sizes.prod(-1))
-        self.first = torch.tensor(ends - sizes.prod(-1), device=device)
-        self.ends = torch.tensor(ends, device=device)
-        self.width = torch.tensor(sizes[:, 0], device=device)
+        self.layout = PixelLayout.of(views, device)
         self.rgb = torch.from_numpy(np.concatenate([i.reshape(-1, 3) for i in images])).to(device)
         self.depth = torch.from_numpy(np.concatenate([p.depth.reshape(-1) for p in priors])).to(device)
         self.sigma = torch.from_numpy(np.concatenate([p.sigma.reshape(-1) for p in priors])).to(device)
-        height = torch.tensor(sizes[:, 1], device=device)
-        self.surfaces = SurfaceMaps(self.cameras, self.depth, self.sigma, self.first, self.width, height)
+        self.surfaces = SurfaceMaps(self.cameras, self.layout, self.depth, self.sigma)
         drawn = torch.ones(len(self.rgb), dtype=torch.bool)
         if used is not None:
             drawn = torch.from_numpy(np.concatenate([u.reshape(-1) for u in used]))
@@ -75,9 +71,8 @@ class PixelStore:
     @cached_property
     def with_contrast(self) -> Tensor:
         """Indices of the pixels that are drawn and differ from those around them."""
-        ends, widths = self.ends.tolist(), self.width.tolist()
-        photos = [self.rgb[a:b].view(-1, w, 3) for a, b, w in zip([0, *ends[:-1]], ends, widths, strict=True)]
-        index = torch.nonzero(torch.cat([contrast_mask(photo).flatten() for photo in photos]))[:, 0]
+        masks = [contrast_mask(photo).flatten() for photo in self.layout.pictures(self.rgb)]
+        index = torch.nonzero(torch.cat(masks))[:, 0]
         return index if self.drawn is None else index[torch.isin(index, self.drawn, assume_unique=True)]
 
     @property
@@ -98,7 +93,7 @@ class PixelStore:
             bounds = self.cameras.bounds
             return float(0.5 * (bounds.near + bounds.far) / focal.median())
         some = self.with_depth[:: max(1, len(self.with_depth) // 100_000)].contiguous()
-        return float((self.depth[some] / focal[self._photos_of(some)]).median())
+        return float((self.depth[some] / focal[self.layout.photos(some)]).median())
 
     @property
     def num_drawn(self) -> int:
@@ -115,10 +110,7 @@ class PixelStore:
         index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
         # Those of no pool come last: of them are the ones that are recast.
         index = torch.cat([*parts, index if self.drawn is None else self.drawn[index]])
-        view_idx = self._photos_of(index)
-        local = index - self.first[view_idx]
-        width = self.width[view_idx]
-        x, y = (local % width).float() + 0.5, (local // width).float() + 0.5
+        view_idx, x, y = self.layout.centres(index)
         if options.jitter:
             offset = options.jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
             x, y = x + offset[0], y + offset[1]
@@ -136,10 +128,6 @@ class PixelStore:
         if options.contrast_share:
             pools.append((self.with_contrast, options.contrast_share))
         return [(pool, share) for pool, share in pools if 0 < len(pool) < share * self.num_drawn]
-
-    def _photos_of(self, index: Tensor) -> Tensor:
-        """The photo of each pixel (R,) of the store."""
-        return torch.searchsorted(self.ends, index, right=True)
 
 
 def contrast_mask(image: Tensor) -> Tensor:

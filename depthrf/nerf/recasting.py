@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from depthrf.nerf.options import RecastOptions
+from depthrf.nerf.pixel_layout import PixelLayout
 from depthrf.nerf.rays import CameraRays, RayBatch
 from depthrf.nerf.rotations import rotation_matrices
 
@@ -28,23 +29,19 @@ _THICKNESS = 0.005  # share of depth by which a point lies behind a surface that
 class SurfaceMaps:
     """The depth priors of P photos as surfaces that rays are cast at.
 
-    depth, sigma (N,): of all pixels of all photos, row by row, 0 = none. first, width, height (P,): a photo's first
-    pixel and its size.
+    depth, sigma (N,): of all pixels in the order of ``layout``, 0 = none.
     """
 
     cameras: CameraRays
+    layout: PixelLayout
     depth: Tensor
     sigma: Tensor
-    first: Tensor
-    width: Tensor
-    height: Tensor
 
     @cached_property
     def sure(self) -> Tensor:
         """Pixels with a depth of little doubt and without an edge beside it, (N,) bool."""
-        sizes = zip(self.first.tolist(), self.width.tolist(), self.height.tolist(), strict=True)
-        maps = [self.depth[first : first + w * h].view(h, w) for first, w, h in sizes]
-        return torch.cat([steady_mask(depth).flatten() for depth in maps]) & (self.sigma <= _SURE * self.depth)
+        steady = torch.cat([steady_mask(depth).flatten() for depth in self.layout.pictures(self.depth)])
+        return steady & (self.sigma <= _SURE * self.depth)
 
     @cached_property
     def distances(self) -> Tensor:
@@ -91,12 +88,9 @@ class SurfaceMaps:
         fx, fy, cx, cy = self.cameras.intrinsics[photo].unbind(-1)
         z = local[..., 2]
         x, y = (local[..., i] / z.clamp_min(1e-9) * f + c for i, f, c in ((0, fx, cx), (1, fy, cy)))
-        width, height = self.width[photo], self.height[photo]
-        inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        column, row = (torch.where(inside, v, 0.0).long() for v in (x, y))
-        pixel = self.first[photo] + row * width + column
+        pixel, inside = self.layout.containing(photo, x, y)
         depth = self.depth[pixel]
-        shown = inside & (depth > 0)
+        shown = inside & (z > 0) & (depth > 0)
         behind, before = z > (1.0 + _THICKNESS) * depth + self.sigma[pixel], z < depth
         return (shown & behind).any(1) & ~(shown & before).any(1)
 
