@@ -136,7 +136,7 @@ def _train(
     losses = dataclasses.replace(options.loss, depth=cell.loss)
     parts = options.model, losses, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target)
-    model = trainer.model
+    model = trainer.shown
     field = trained_field.TrainedField(model, *normalised(), options.size)
     seconds = 0.0
     if checkpoint.is_file():

@@ -31,7 +31,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "batch_rays": 8192,
             "pixels": {"contrast_share": 0.5},
             "rate": 2e-2,
-            "rate_final": 2e-3,
+            "rate_final": 1e-2,
+            "average": 0.08,
         },
     },
     "mlp": {

@@ -40,11 +40,12 @@ class TrainedField:
 def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds: float) -> None:
     """Writes the trainer's state and the field's frame atomically.
 
-    ``key`` names the run: options and inputs. The optimiser's state is left out after the last step.
+    ``key`` names the run: options and inputs. After the last step only what is rendered is kept.
     """
     state = trainer.state()
     if trainer.step >= trainer.total:
         del state["optimiser"]
+        state["model"] = state.pop("average", state["model"])
     frame = field.normalised_from_scene
     with atomic_path(path) as temporary:
         content = {
@@ -84,6 +85,6 @@ def load_field(path: Path, device: torch.device) -> TrainedField:
     content = read(path, device)
     options = build(ModelOptions, json.loads(content["options"]), str(path))
     model = RadianceField(options, num_photos=content["num_photos"]).to(device)
-    model.load_state_dict(content["model"])
+    model.load_state_dict(content.get("average", content["model"]))
     frame = Similarity(content["scale"], content["rotation"].cpu().numpy(), content["translation"].cpu().numpy())
     return TrainedField(model.eval(), frame, Bounds(content["near"], content["far"]), content["max_side"])

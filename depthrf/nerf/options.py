@@ -148,5 +148,6 @@ class OptimiserOptions:
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")
+    average: float = option(0.0, "share of the steps so far whose mean weights are rendered; 0: those of the last step")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
     mixed_precision: bool = option(True, "MLPs in bfloat16, where GPU or CPU computes in it; all else stays in float32")

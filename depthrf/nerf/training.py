@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from depthrf.nerf.adapting import adapted
+from depthrf.nerf.averaging import AveragedModel
 from depthrf.nerf.losses import grid_decay_rate, total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
@@ -83,6 +84,7 @@ class Trainer:
     ) -> None:
         self.model, self.options, self.losses, self.seed, self.workers = model, optimiser, losses, seed, workers
         self.device = model.appearance.device
+        self.average = AveragedModel(model, optimiser.average) if optimiser.average > 0.0 else None
         grids = {id(table) for table in model.grids}
         groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) not in grids]}]
         groups += [{"params": [t], "weight_decay": grid_decay_rate(t, losses.grid_decay)} for t in model.grids]
@@ -116,9 +118,16 @@ class Trainer:
             tensor.fill_(share * rate)
         self._number.fill_(self.step + 1)
         self._depth_factor.fill_(depth_factor(self.step, self.total, self.losses))
+        if self.average is not None:
+            self.average.prepare(self.step + 1)
         result = self._recording(store)() if self._can_record else self._step(store)
         self.step += 1
         return result
+
+    @property
+    def shown(self) -> RadianceField:
+        """The model to render pictures with."""
+        return self.model if self.average is None else self.average.model
 
     @property
     def _can_record(self) -> bool:
@@ -188,20 +197,25 @@ class Trainer:
         # The fused optimiser takes this from a gradient scaler: 1 leaves parameters and state as they are.
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update()
         self._skipped.copy_(torch.where(finite, 0, self._skipped + 1))
         self._last_skipped.copy_(torch.where(finite, self._last_skipped, self._number))
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that :meth:`restore` needs to go on exactly here."""
         plain = {"step": self.step, "total": self.total, "rate_factor": self.rate_factor}
-        poses = {} if self.poses is None else {"poses": self.poses.state_dict()}
-        return {**plain, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), **poses}
+        parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser}
+        parts |= {"poses": self.poses, "average": self.average}
+        return plain | {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up a state made by :meth:`state` with the same options."""
         self.model.load_state_dict(state["model"])
         if self.poses is not None:
             self.poses.load_state_dict(state["poses"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate

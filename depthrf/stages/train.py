@@ -91,7 +91,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     store, camera = photos.store, photos.camera
     parts = options.model, options.loss, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target, workers=workers)
-    field = TrainedField(trainer.model, photos.normalised_from_scene, photos.bounds, options.max_side)
+    field = TrainedField(trainer.shown, photos.normalised_from_scene, photos.bounds, options.max_side)
     console.note(
         f"  {store.num_photos} photos at {camera.width}x{camera.height} on {target}; "
         f"{store.depth_coverage:.1%} of the pixels have a depth prior"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from depthrf.geometry.camera import Camera, DepthPrior, View
-from depthrf.geometry.transforms import look_at
+from depthrf.geometry.transforms import Similarity, look_at
+from depthrf.io import trained_field
 from depthrf.nerf import cpu_render, hashgrid
 from depthrf.nerf.hashgrid import reference
 from depthrf.nerf.memory import Memory, training_memory
@@ -90,6 +92,55 @@ def test_learns_a_wall_with_its_depth() -> None:
     rendered = render_view(t.model, view, BOUNDS)
     assert np.median(np.abs(rendered.depth - 1.0)) < 0.02
     assert np.quantile(rendered.accumulation, 0.02) > 0.9
+
+
+def averaging(steps: int, share: float) -> Trainer:
+    torch.manual_seed(0)
+    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10, mixed_precision=False, average=share)
+    return Trainer(RadianceField(SMALL, num_photos=3), options, LossOptions(), seed=0)
+
+
+def test_average_is_the_weighted_mean_of_all_steps() -> None:
+    t, store = averaging(8, 0.5), wall_store()
+    mean = {name: value.clone() for name, value in t.model.state_dict().items()}
+    for step in range(1, 9):
+        t.advance(store)
+        for name, value in t.model.state_dict().items():
+            mean[name] += (value - mean[name]) / (1.0 + 0.5 * step)
+    for name, value in t.shown.state_dict().items():
+        torch.testing.assert_close(value, mean[name])
+
+
+def test_averaging_changes_nothing_of_training(tmp_path: Path) -> None:
+    """And a run that is resumed goes on with the same average; what is saved in the end is what was rendered."""
+    store = wall_store()
+    plain, straight, first, second = trainer(SMALL, 6), *(averaging(6, 0.5) for _ in range(3))
+    for _ in range(6):
+        plain.advance(store)
+        straight.advance(store)
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(value, straight.model.state_dict()[name]), name
+    for _ in range(3):
+        first.advance(store)
+    path = tmp_path / "checkpoint.pt"
+    saved(path, first)
+    rendered = trained_field.load_field(path, CPU).model
+    second.restore(trained_field.read(path, CPU))
+    for name, value in first.shown.state_dict().items():
+        assert torch.equal(value, rendered.state_dict()[name]), name
+    for _ in range(3):
+        second.advance(store)
+    saved(path, second)
+    rendered = trained_field.load_field(path, CPU).model
+    for name, value in straight.shown.state_dict().items():
+        assert torch.equal(value, second.shown.state_dict()[name]), name
+        assert torch.equal(value, rendered.state_dict()[name]), name
+        assert not torch.equal(value, plain.model.state_dict()[name]), name
+
+
+def saved(path: Path, t: Trainer) -> None:
+    frame = Similarity(1.0, np.eye(3), np.zeros(3))
+    trained_field.save(path, t, trained_field.TrainedField(t.shown, frame, BOUNDS, 24), key="", seconds=0.0)
 
 
 @pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
@@ -387,7 +438,7 @@ def test_estimating_memory_leaves_no_graph_behind() -> None:
 def test_recorded_steps_equal_unrecorded_ones(
     options: ModelOptions, triton: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step in chunks is never recorded and has the same gradient; an early restore records anew."""
+    """A step in chunks is never recorded and has the same gradient and average; an early restore records anew."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     if not triton:
@@ -397,14 +448,14 @@ def test_recorded_steps_equal_unrecorded_ones(
     for chunk in (256, 128):
         torch.manual_seed(0)
         model = RadianceField(options, num_photos=3).cuda()
-        t = Trainer(model, OptimiserOptions(steps=20, batch_rays=256), LossOptions(), seed=0)
+        t = Trainer(model, OptimiserOptions(steps=20, batch_rays=256, average=0.5), LossOptions(), seed=0)
         assert training_memory(t, store).per_ray
         t.chunk_rays = chunk
         losses = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         t.restore(copy.deepcopy(t.state()))
         losses += [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         assert (t._recorded is not None) == (chunk == 256)
-        found.append(losses)
+        found.append([*losses, *(float(p.square().mean()) for p in t.shown.parameters() if p.ndim > 1)])
     np.testing.assert_allclose(*found, rtol=0.02)
 
 
