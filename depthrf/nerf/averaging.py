@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
 
 from depthrf.nerf.model import RadianceField
 
@@ -36,10 +35,3 @@ class AveragedModel:
         """Takes in the parameters as they are now."""
         for mean, now in zip(self.model.parameters(), self._of, strict=True):
             mean.lerp_(now, self._part)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Of the averaged model."""
-        return self.model.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.model.load_state_dict(state)

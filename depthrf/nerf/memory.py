@@ -22,7 +22,7 @@ def pixel_bytes(num_pixels: int, options: PixelOptions) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training will allocate: the model's gradients, moments and average; each ray rendered at a time."""
+    """Bytes that training will allocate: the model's gradients and Adam's two moments; each ray rendered at a time."""
 
     optimiser: int
     per_ray: int
@@ -56,5 +56,4 @@ def training_memory(trainer: Trainer, store: PixelStore) -> Memory:
     model = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
     # Adam's two moments, and a gradient for each part of the batch. The losses and the gradients of activations come on
     # top of the rays' own: about as much again.
-    averaged = trainer.average is not None
-    return Memory((2 + averaged + trainer.threads.count) * model, 2 * sum(kept.values()) // _PROBE_RAYS)
+    return Memory((2 + trainer.threads.count) * model, 2 * sum(kept.values()) // _PROBE_RAYS)

@@ -206,7 +206,7 @@ class Trainer:
         """Tensors and plain values that :meth:`restore` needs to go on exactly here."""
         plain = {"step": self.step, "total": self.total, "rate_factor": self.rate_factor}
         parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser}
-        parts |= {"poses": self.poses, "average": self.average}
+        parts |= {"poses": self.poses, "average": self.average and self.average.model}
         return plain | {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Trainer:
         if self.poses is not None:
             self.poses.load_state_dict(state["poses"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.model.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate

@@ -75,10 +75,12 @@ def wall_store() -> PixelStore:
     return PixelStore(wall_views(), *wall_pixels(), bounds=BOUNDS, device=CPU)
 
 
-def trainer(model_options: ModelOptions, steps: int, loss: LossOptions | None = None) -> Trainer:
+def trainer(
+    model_options: ModelOptions, steps: int, loss: LossOptions | None = None, *, average: float = 0.0
+) -> Trainer:
     torch.manual_seed(0)
     model = RadianceField(model_options, num_photos=3)
-    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10, mixed_precision=False)
+    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10, mixed_precision=False, average=average)
     return Trainer(model, options, loss or LossOptions(), seed=0)
 
 
@@ -94,14 +96,8 @@ def test_learns_a_wall_with_its_depth() -> None:
     assert np.quantile(rendered.accumulation, 0.02) > 0.9
 
 
-def averaging(steps: int, share: float) -> Trainer:
-    torch.manual_seed(0)
-    options = OptimiserOptions(steps=steps, batch_rays=256, warmup_steps=10, mixed_precision=False, average=share)
-    return Trainer(RadianceField(SMALL, num_photos=3), options, LossOptions(), seed=0)
-
-
 def test_average_is_the_weighted_mean_of_all_steps() -> None:
-    t, store = averaging(8, 0.5), wall_store()
+    t, store = trainer(SMALL, 8, average=0.5), wall_store()
     mean = {name: value.clone() for name, value in t.model.state_dict().items()}
     for step in range(1, 9):
         t.advance(store)
@@ -114,7 +110,7 @@ def test_average_is_the_weighted_mean_of_all_steps() -> None:
 def test_averaging_changes_nothing_of_training(tmp_path: Path) -> None:
     """And a run that is resumed goes on with the same average; what is saved in the end is what was rendered."""
     store = wall_store()
-    plain, straight, first, second = trainer(SMALL, 6), *(averaging(6, 0.5) for _ in range(3))
+    plain, straight, first, second = trainer(SMALL, 6), *(trainer(SMALL, 6, average=0.5) for _ in range(3))
     for _ in range(6):
         plain.advance(store)
         straight.advance(store)
