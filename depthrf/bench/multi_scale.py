@@ -22,8 +22,11 @@ class MultiScaleStore:
         first = stores[0]
         self.num_photos, self.turntable, self.pixel_width = first.num_photos, first.turntable, first.pixel_width
 
-    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch:
+    def sample(
+        self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY, *, across: int = 1
+    ) -> RayBatch:
         """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
-        share, rest = divmod(num_rays, len(self.stores))
-        batches = [store.sample(share + (index < rest), generator, options) for index, store in enumerate(self.stores)]
+        share, rest = divmod(num_rays // across**2, len(self.stores))
+        counts = [(share + (index < rest)) * across**2 for index in range(len(self.stores))]
+        batches = [s.sample(n, generator, options, across=across) for s, n in zip(self.stores, counts, strict=True)]
         return RayBatch.joined(batches)

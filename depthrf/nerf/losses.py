@@ -27,6 +27,11 @@ def charbonnier(rgb: Tensor, target: Tensor, padding: float) -> Tensor:
     return torch.sqrt((rgb - target) ** 2 + padding**2).mean()
 
 
+def pixel_colors(rgb: Tensor, target: Tensor, rays_per_pixel: int) -> tuple[Tensor, Tensor]:
+    """Colours (R / rays_per_pixel, 3) of pixels, means of their rays' ``rgb`` (R, 3), and what they should be."""
+    return rgb.view(-1, rays_per_pixel, 3).mean(1), target[::rays_per_pixel]
+
+
 def interlevel(levels: list[Level]) -> Tensor:
     """Proposal histograms must bound the field's from above (mip-NeRF 360 eq. 13); gradients reach proposals only."""
     field = levels[-1]
@@ -147,11 +152,12 @@ def total_loss(
     appearance: Tensor,
     options: LossOptions,
     depth_factor: float | Tensor = 1.0,
+    rays_per_pixel: int = 1,
 ) -> dict[str, Tensor]:
     """All weighted losses of a batch by name; the training objective is their sum.
 
     ``output`` may have further rows behind those of ``rays``: they are rays of unseen cameras. ``depth_factor``: of the
-    depth loss at this step (``schedule.depth_factor``).
+    depth loss at this step (``schedule.depth_factor``). ``rays_per_pixel``: rows in a row that are of the same pixel.
     """
     known, further = slice(None, len(rays.rgb)), slice(len(rays.rgb), None)
     bounds = options.interlevel * interlevel(output.levels)
@@ -160,7 +166,7 @@ def total_loss(
     field = output.levels[-1]
     depth = DEPTH_LOSSES[options.depth](field, rays.depth, rays.sigma, options)
     return {
-        "photometric": charbonnier(output.rgb, rays.rgb, options.charbonnier),
+        "photometric": charbonnier(*pixel_colors(output.rgb, rays.rgb, rays_per_pixel), options.charbonnier),
         "interlevel": bounds,
         "distortion": options.distortion * stepfun.distortion(field.s, field.weights).mean(),
         "depth": depth_factor * options.depth_weight * depth,

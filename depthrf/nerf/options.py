@@ -65,6 +65,7 @@ class ModelOptions:
     proposal: ProposalOptions = option(ProposalOptions, "proposal networks")
     num_samples: int = option(24, "field samples per ray")
     spacing: str = option("power", "spacing of the first samples along a ray", choices=("linear", "power", "inverse"))
+    rays_across: int = option(1, "rays across a pixel, and as many down it, whose mean is its colour")
     background: str = option(
         "last", "behind the last sample: a colour, or its own colour", choices=("last", "white", "black")
     )
@@ -149,5 +150,6 @@ class OptimiserOptions:
     rate_final: float = option(1e-3, "last learning rate")
     pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")
     average: float = option(0.0, "share of the steps so far whose mean weights are rendered; 0: those of the last step")
+    split_pixels: float = option(0.4, "share of the steps, the last ones, that have rays_across^2 rays of each pixel")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
     mixed_precision: bool = option(True, "MLPs in bfloat16, where GPU or CPU computes in it; all else stays in float32")

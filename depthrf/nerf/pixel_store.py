@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -34,7 +35,9 @@ class RaySource(Protocol):
     @property
     def pixel_width(self) -> float: ...
 
-    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch: ...
+    def sample(
+        self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY, *, across: int = 1
+    ) -> RayBatch: ...
 
 
 class PixelStore:
@@ -99,23 +102,33 @@ class PixelStore:
     def num_drawn(self) -> int:
         return len(self.rgb) if self.drawn is None else len(self.drawn)
 
-    def sample(self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY) -> RayBatch:
-        """Random pixels of all photos, some of them from those alone that have a depth prior, or contrast."""
+    def sample(
+        self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY, *, across: int = 1
+    ) -> RayBatch:
+        """Random pixels of all photos, some of them from those alone that have a depth prior, or contrast.
+
+        Each pixel has ``across`` rays across and as many down, which follow one another: each a thinner cone somewhere
+        in its own part of the pixel. ``num_rays`` is a multiple of ``across`` squared.
+        """
         device = self.rgb.device
-        parts, left = [], num_rays
+        num_pixels = num_rays // across**2
+        parts, left = [], num_pixels
         for pool, share in self._pools(options):
-            count = min(int(num_rays * share), left)
+            count = min(int(num_pixels * share), left)
             parts.append(pool[torch.randint(len(pool), (count,), generator=generator, device=device)])
             left -= count
         index = torch.randint(self.num_drawn, (left,), generator=generator, device=device)
         # Those of no pool come last: of them are the ones that are recast.
-        index = torch.cat([*parts, index if self.drawn is None else self.drawn[index]])
+        index = torch.cat([*parts, index if self.drawn is None else self.drawn[index]]).repeat_interleave(across**2)
         view_idx, x, y = self.layout.centres(index)
-        if options.jitter:
-            offset = options.jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
-            x, y = x + offset[0], y + offset[1]
+        jitter = 1.0 if across > 1 else options.jitter
+        if jitter:
+            offset = jitter * (torch.rand((2, num_rays), generator=generator, device=device) - 0.5)
+            column, row = (part_centres(across, device).repeat(1, num_pixels) + offset / across).unbind(0)
+            x, y = x + column, y + row
         rgb = self.rgb[index].float() / 255.0
         rays = self.cameras.batch(view_idx, x, y, rgb, self.depth[index], self.sigma[index])
+        rays = replace(rays, radii=rays.radii / across)
         kept = num_rays - int(options.recast.share * num_rays)
         if kept == num_rays:
             return rays
@@ -128,6 +141,12 @@ class PixelStore:
         if options.contrast_share:
             pools.append((self.with_contrast, options.contrast_share))
         return [(pool, share) for pool, share in pools if 0 < len(pool) < share * self.num_drawn]
+
+
+def part_centres(across: int, device: torch.device) -> Tensor:
+    """x and y, from a pixel's centre, of the centres of its ``across`` x ``across`` parts, by rows, (2, across^2)."""
+    centres = (torch.arange(across, device=device) + 0.5) / across - 0.5
+    return torch.stack([centres.repeat(across), centres.repeat_interleave(across)])
 
 
 def contrast_mask(image: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from depthrf.errors import UsageError
 from depthrf.nerf.adapting import adapted
 from depthrf.nerf.averaging import AveragedModel
-from depthrf.nerf.losses import grid_decay_rate, total_loss
+from depthrf.nerf.losses import grid_decay_rate, pixel_colors, total_loss
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.nerf.parallel import Workers
@@ -42,7 +43,16 @@ def prepare(
     device: torch.device,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> Trainer:
-    """A trainer with a new field for the photos of ``store``, with the options adapted to them."""
+    """A trainer with a new field for the photos of ``store``, with the options adapted to them.
+
+    Raises:
+        UsageError: A batch cannot be made of whole pixels.
+    """
+    if model.rays_across < 1 or optimiser.batch_rays % model.rays_across**2:
+        raise UsageError(
+            f"model.rays_across is {model.rays_across} and optimiser.batch_rays {optimiser.batch_rays}; expected a "
+            "whole number from 1, and a batch that is a multiple of its square."
+        )
     model, losses, optimiser = adapted(
         model, losses, optimiser, few, num_photos=store.num_photos, pixel_width=store.pixel_width
     )
@@ -106,7 +116,7 @@ class Trainer:
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
         self.chunk_rays = optimiser.batch_rays // workers.count
         self.threads = Threads(1 if on_gpu else torch.get_num_threads())
-        self._recorded: tuple[RaySource, Recording[StepResult]] | None = None
+        self._recorded: tuple[RaySource, int, Recording[StepResult]] | None = None
         self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
         self._skipped, self._last_skipped = (torch.tensor(n, device=self.device) for n in (0, -1))
 
@@ -135,9 +145,18 @@ class Trainer:
         return self.device.type == "cuda" and self.workers.count == 1 and self.chunk_rays >= self.options.batch_rays
 
     def _recording(self, store: RaySource) -> Recording[StepResult]:
-        if self._recorded is None or self._recorded[0] is not store:
-            self._recorded = store, Recording(partial(self._step, store), self.generator)
-        return self._recorded[1]
+        if self._recorded is None or self._recorded[0] is not store or self._recorded[1] != self.rays_across:
+            self._recorded = store, self.rays_across, Recording(partial(self._step, store), self.generator)
+        return self._recorded[2]
+
+    @property
+    def rays_across(self) -> int:
+        """Rays across a pixel in the next step: one, and in the end as many as pictures are rendered with.
+
+        From the start, when shapes are still sought, more pixels teach more than more rays of each.
+        """
+        split = self.step >= (1.0 - self.options.split_pixels) * self.total
+        return self.model.options.rays_across if split else 1
 
     def _step(self, store: RaySource) -> StepResult:
         rays, rendered = self._draw(store)
@@ -147,7 +166,8 @@ class Trainer:
         mine, moved = rendered.part(own), jitter[own]
         part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
         output = ModelOutput.of(self.workers.gather(part.tensors()))
-        losses = total_loss(output, rays, self.workers.once(self.model.appearance), self.losses, self._depth_factor)
+        appearance, rays_per_pixel = self.workers.once(self.model.appearance), self.rays_across**2
+        losses = total_loss(output, rays, appearance, self.losses, self._depth_factor, rays_per_pixel)
         if self.poses is not None:
             losses["pose"] = self.losses.pose * self.workers.once(self.poses.squared())
         loss = torch.stack(list(losses.values())).sum()
@@ -157,15 +177,16 @@ class Trainer:
         self.workers.sum_gradients(self.parameters)
         self._update(loss)
         with torch.no_grad():
-            psnr = -10.0 * torch.log10(((output.rgb[: len(rays.rgb)] - rays.rgb) ** 2).mean())
+            found, target = pixel_colors(output.rgb[: len(rays.rgb)], rays.rgb, rays_per_pixel)
+            psnr = -10.0 * torch.log10(((found - target) ** 2).mean())
         losses = {name: value.detach() for name, value in losses.items()}
         return StepResult(losses, psnr, self._skipped.clone(), self._last_skipped.clone())
 
     def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
-        options = self.options
-        each = int(self.losses.unseen.share * options.batch_rays) // 3
-        rays = store.sample(options.batch_rays - 3 * each, self.generator, options.pixels)
+        options, across = self.options, self.rays_across
+        each = int(self.losses.unseen.share * options.batch_rays) // (3 * across**2) * across**2
+        rays = store.sample(options.batch_rays - 3 * each, self.generator, options.pixels, across=across)
         if not each:
             return rays, rays
         unseen = self.losses.unseen

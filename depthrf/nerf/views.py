@@ -35,11 +35,15 @@ def render_view(
 ) -> RenderedView:
     """Renders a view whose pose is of the normalised scene, with the mean appearance.
 
+    A pixel is the mean of its ``rays_across`` squared rays; its depth is the lower median of theirs, which is a depth
+    that one of them has.
+
     ``chunk_rays``: rays at a time, fewer where they do not fit into a GPU's memory; None: as the device likes it.
     ``compiled``: on the CPU, with a kernel whose compilation takes some seconds once, which few small views do not pay.
     """
     device = model.appearance.device
-    rays = view_rays(view, bounds, device)
+    across, camera = model.options.rays_across, view.camera
+    rays = view_rays(view.with_camera(camera.resized(across * camera.width, across * camera.height)), bounds, device)
     fused = compiled and can_render(model)
     render = render_rays if fused else _render_with_model
     chunk = chunk_rays or (_KERNEL_RAYS if fused else _MODEL_RAYS[device.type])
@@ -54,12 +58,17 @@ def render_view(
             chunk //= 2
         else:
             first += chunk
-    rgb = np.concatenate([p.rgb for p in parts])
-    height, width = view.camera.height, view.camera.width
+    rgb, depth, accumulation = (
+        np.concatenate([getattr(p, name) for p in parts])
+        .reshape(camera.height, across, camera.width, across, -1)
+        .swapaxes(1, 2)
+        .reshape(camera.height, camera.width, across**2, -1)
+        for name in ("rgb", "depth_median", "accumulation")
+    )
     return RenderedView(
-        (rgb.clip(0.0, 1.0) * 255.0).round().astype(np.uint8).reshape(height, width, 3),
-        np.concatenate([p.depth_median for p in parts]).reshape(height, width),
-        np.concatenate([p.accumulation for p in parts]).reshape(height, width),
+        (rgb.mean(2).clip(0.0, 1.0) * 255.0).round().astype(np.uint8),
+        np.sort(depth[..., 0], axis=-1)[..., (across**2 - 1) // 2],
+        accumulation[..., 0].mean(-1),
     )
 
 

@@ -129,6 +129,9 @@ def test_every_size_gives_the_same_number_of_rays_and_its_own_cone(scene: Path) 
     radii, counts = batch.radii.unique(return_counts=True)
     assert counts.tolist() == [50, 50]
     assert float(radii[1] / radii[0]) == pytest.approx(2.0)
+    batch = store.sample(84, torch.Generator().manual_seed(0), across=2)
+    radii, counts = batch.radii.unique(return_counts=True)
+    assert counts.tolist() == [44, 40]  # whole pixels
 
 
 def test_depth_is_in_the_units_of_the_normalised_scene(scene: Path) -> None:

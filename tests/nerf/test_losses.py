@@ -199,3 +199,22 @@ def test_unseen_rays_count_for_their_own_loss_only() -> None:
     assert float(found.pop("unseen")) == pytest.approx(float(expected), rel=1e-5)
     assert "unseen" not in without
     assert {k: float(v) for k, v in found.items()} == pytest.approx({k: float(v) for k, v in without.items()})
+
+
+def test_photometric_loss_compares_the_mean_of_a_pixels_rays() -> None:
+    torch.manual_seed(0)
+    edges, weights = torch.linspace(1.0, 3.0, 6).expand(8, 6), torch.rand(8, 5) * 0.2
+    field = Level((edges - 1.0) / 2.0, edges, weights)
+    output = ModelOutput([field], torch.rand(8, 3), weights.sum(-1), torch.ones(8), torch.ones(8))
+    target, ones = torch.rand(2, 3), torch.ones(8)
+    colors = target.repeat_interleave(4, 0)
+    rays = RayBatch(*[torch.ones(8, 3)] * 3, ones, ones, ones, colors, 2 * ones, 0 * ones, ones.long())
+    found, each = (total_loss(output, rays, torch.zeros(1, 4), LossOptions(), rays_per_pixel=k) for k in (4, 1))
+    expected = sum(
+        math.hypot(float(output.rgb[4 * i : 4 * i + 4, c].mean() - target[i, c]), 0.001)
+        for i in range(2)
+        for c in range(3)
+    )
+    assert float(found.pop("photometric")) == pytest.approx(expected / 6, rel=1e-5)
+    assert float(each.pop("photometric")) > expected / 6
+    assert {k: float(v) for k, v in found.items()} == {k: float(v) for k, v in each.items()}

@@ -175,6 +175,24 @@ def test_pixel_jitter_spreads_rays_over_their_pixels() -> None:
     assert float(pixels.mean()) == pytest.approx(0.0, abs=0.05)
 
 
+def test_rays_of_a_pixel_fill_its_parts_and_follow_one_another() -> None:
+    s, across = store(1.0), 3
+    pixels = s.sample(200, torch.Generator().manual_seed(0), PixelOptions(depth_share=0.0))
+    rays = s.sample(1800, torch.Generator().manual_seed(0), PixelOptions(depth_share=0.0), across=across)
+    for name in ("rgb", "depth", "sigma", "camera_idx", "near", "far"):
+        whole = getattr(pixels, name).repeat_interleave(across**2, 0)
+        torch.testing.assert_close(getattr(rays, name), whole)
+    whole = pixels.directions.repeat_interleave(across**2, 0)
+    torch.testing.assert_close(rays.radii, pixels.radii.repeat_interleave(across**2) / across)
+    rotation = s.cameras.world_from_cam[rays.camera_idx, :3, :3]
+    moved = (rotation.transpose(1, 2) @ (rays.directions - whole)[..., None])[:, :2, 0]
+    parts = ((moved * s.cameras.intrinsics[rays.camera_idx, :2] + 0.5) * across).view(200, across**2, 2)
+    expected = torch.tensor([[x, y] for y in range(across) for x in range(across)])
+    within = parts - expected
+    assert -1e-3 < within.min() < 0.05
+    assert 0.95 < within.max() < 1.0 + 1e-3
+
+
 def test_pixel_width_is_the_median_of_depth_over_focal_length() -> None:
     depths = [np.full(48, 1.0 + number) / view.camera.fx for number, view in enumerate(views())]
     assert store(1.0).pixel_width == pytest.approx(float(np.median(np.concatenate(depths))), rel=1e-5)

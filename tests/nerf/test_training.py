@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from depthrf.errors import UsageError
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import Similarity, look_at
 from depthrf.io import trained_field
@@ -17,6 +18,7 @@ from depthrf.nerf.hashgrid import reference
 from depthrf.nerf.memory import Memory, training_memory
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import (
+    FewPhotosOptions,
     FieldOptions,
     GridOptions,
     LossOptions,
@@ -31,7 +33,7 @@ from depthrf.nerf.rays import Bounds, view_rays
 from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
-from depthrf.nerf.training import Trainer
+from depthrf.nerf.training import Trainer, prepare
 from depthrf.nerf.unseen import with_neighbours
 from depthrf.nerf.views import render_view
 
@@ -139,7 +141,7 @@ def saved(path: Path, t: Trainer) -> None:
     trained_field.save(path, t, trained_field.TrainedField(t.shown, frame, BOUNDS, 24), key="", seconds=0.0)
 
 
-@pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
+@pytest.mark.parametrize("options", [SMALL, MLP, replace(SMALL, rays_across=2)], ids=["hash", "mlp", "split"])
 def test_resumed_run_equals_the_straight_run(options: ModelOptions, tmp_path) -> None:
     store = wall_store()
     straight = trainer(options, 6)
@@ -187,6 +189,51 @@ def test_rendering_does_not_depend_on_the_chunk() -> None:
     whole, parts = (render_view(model, wall_views()[0], BOUNDS, chunk_rays=c) for c in (10_000, 37))
     np.testing.assert_allclose(whole.depth, parts.depth, atol=1e-4)
     assert np.abs(whole.rgb.astype(int) - parts.rgb.astype(int)).max() <= 1
+
+
+def test_a_pixel_is_the_mean_of_its_rays() -> None:
+    torch.manual_seed(0)
+    model, view = RadianceField(replace(SMALL, background="white"), num_photos=3), wall_views()[0]
+    with torch.no_grad():
+        for table in model.grids:
+            table.uniform_(-20.0, 20.0)
+    large = render_view(model, view.with_camera(view.camera.resized(48, 36)), BOUNDS)
+    model.options = replace(model.options, rays_across=2)
+    small = render_view(model, view, BOUNDS)
+    blocks = [v.reshape(18, 2, 24, 2, -1).swapaxes(1, 2).reshape(18, 24, 4, -1) for v in (large.rgb, large.depth)]
+    assert small.rgb.shape == (18, 24, 3)
+    assert float(blocks[0].std(2).max()) > 5.0
+    assert np.abs(small.rgb - blocks[0].mean(2)).max() <= 1.01  # both are rounded
+    np.testing.assert_allclose(small.depth, np.sort(blocks[1][..., 0], axis=-1)[..., 1], atol=1e-6)
+    np.testing.assert_allclose(small.accumulation, large.accumulation.reshape(18, 2, 24, 2).mean((1, 3)), atol=1e-6)
+
+
+def test_pixels_are_split_in_the_last_steps() -> None:
+    t, store = trainer(replace(SMALL, rays_across=2), 10), wall_store()
+    drawn = []
+    for _ in range(10):
+        across = t.rays_across
+        rays, rendered = t._draw(store)
+        assert len(rendered.origins) == 256
+        drawn.append(len(rays.rgb) // len(torch.unique_consecutive(rays.rgb, dim=0)))
+        assert across == (1 if t.step < 6 else 2)
+        t.advance(store)
+    assert drawn == [1] * 6 + [4] * 4
+
+
+def test_split_pixels_of_few_photos_leave_a_batch_as_large_as_asked() -> None:
+    t = trainer(replace(SMALL, rays_across=2), 1, LossOptions(unseen=UnseenOptions(share=0.3)))
+    t.options = replace(t.options, split_pixels=1.0)
+    rays, rendered = t._draw(wall_store())
+    assert len(rays.rgb) % 4 == 0
+    assert len(rendered.origins) == 256
+    assert torch.isfinite(t.advance(wall_store()).psnr)
+
+
+def test_a_batch_is_of_whole_pixels() -> None:
+    options, optimiser = replace(SMALL, rays_across=2), OptimiserOptions(steps=1, batch_rays=250)
+    with pytest.raises(UsageError, match="multiple of its square"):
+        prepare(wall_store(), options, LossOptions(), FewPhotosOptions(), optimiser, seed=0, device=CPU)
 
 
 def test_rendering_goes_on_with_fewer_rays_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,7 +476,7 @@ def test_estimating_memory_leaves_no_graph_behind() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
+@pytest.mark.parametrize("options", [SMALL, MLP, replace(SMALL, rays_across=2)], ids=["hash", "mlp", "split"])
 @pytest.mark.parametrize("triton", [True, False])
 def test_recorded_steps_equal_unrecorded_ones(
     options: ModelOptions, triton: bool, monkeypatch: pytest.MonkeyPatch
