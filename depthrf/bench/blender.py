@@ -19,6 +19,7 @@ from depthrf.bench.protocol import Cell, Options, Result, ScaleScore, cells
 from depthrf.bench.scene import load_store, normalised, scaled_camera, score
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.io import blender
+from depthrf.nerf.schedule import rays_until
 from depthrf.options import identity
 from depthrf.workspace import read_json, write_json
 
@@ -110,6 +111,7 @@ def _run_cell(
     start = time.monotonic()
     scores = score(folder / f"{cell.name}.png", field, test, options)
     steps = options.optimiser.steps
+    rays = rays_until(steps, steps, options.optimiser, field.model.options.rays_across)
     return Result(
         cell=cell,
         view_names=[f.view.stem for f in train],
@@ -118,7 +120,7 @@ def _run_cell(
         steps=steps,
         train_seconds=round(seconds, 1),
         test_seconds=round(time.monotonic() - start, 1),
-        rays_per_second=round(steps * options.optimiser.batch_rays / max(seconds, 1e-9)),
+        rays_per_second=round(rays / max(seconds, 1e-9)),
         device=str(target),
         settings=settings,
     )

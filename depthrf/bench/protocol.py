@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model": {
             "field": {
                 "kind": "hash",
+                "width": 128,
                 "view_degree": 4,
                 "appearance": 0,
                 "density_bias": -3.0,
@@ -24,8 +25,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
             "proposal": {"num_samples": [128]},
             "num_samples": 48,
+            "rays_across": 2,
         },
-        "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01},
+        "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01, "grid_decay": 0.01},
         "optimiser": {
             "steps": 20000,
             "batch_rays": 8192,

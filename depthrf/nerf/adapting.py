@@ -38,7 +38,9 @@ def adapted(
         field = replace(field, view_degree=min(field.view_degree, few.view_degree))
         share = max(losses.unseen.share, few.unseen_share)
         final = max(losses.depth_final, few.depth_final)
-        losses = replace(losses, unseen=replace(losses.unseen, share=share), depth_final=final)
+        decay = max(losses.grid_decay, few.grid_decay)
+        losses = replace(losses, unseen=replace(losses.unseen, share=share), depth_final=final, grid_decay=decay)
+        model = replace(model, rays_across=min(model.rays_across, few.rays_across))
         pixels = replace(
             optimiser.pixels,
             jitter=max(optimiser.pixels.jitter, few.pixel_jitter),

@@ -116,6 +116,8 @@ class FewPhotosOptions:
     view_degree: int = option(0, "greatest degree of the view-direction encoding")
     unseen_share: float = option(0.25, "least share of rays of unseen cameras")
     pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
+    rays_across: int = option(1, "greatest number of rays across a pixel")
+    grid_decay: float = option(0.1, "least weight of the squared entries of the hash grids")
     depth_share: float = option(0.25, "greatest least share of a batch's rays that have a depth prior")
     contrast_share: float = option(0.0, "greatest least share whose pixel differs from those around it")
     depth_final: float = option(1.0, "least share of the depth loss's factor that is left at the last step")
@@ -144,12 +146,12 @@ class OptimiserOptions:
     """Adam with a log-linear learning rate and warm-up."""
 
     steps: int = option(20000, "training steps", flag=True)
-    batch_rays: int = option(4096, "rays per step", flag=True)
+    batch_rays: int = option(4096, "rays per step, one of each pixel", flag=True)
     pixels: PixelOptions = option(PixelOptions, "the pixels whose rays make up a batch")
     rate: float = option(1e-2, "first learning rate")
     rate_final: float = option(1e-3, "last learning rate")
     pose_rate: float = option(0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept")
     average: float = option(0.0, "share of the steps so far whose mean weights are rendered; 0: those of the last step")
-    split_pixels: float = option(0.4, "share of the steps, the last ones, that have rays_across^2 rays of each pixel")
+    split_pixels: float = option(0.2, "share of the steps, the last ones, that have rays_across^2 rays of each pixel")
     warmup_steps: int = option(100, "steps over which the learning rate rises from 1 % to its first value")
     mixed_precision: bool = option(True, "MLPs in bfloat16, where GPU or CPU computes in it; all else stays in float32")

@@ -21,10 +21,26 @@ def depth_factor(step: int, total: int, options: LossOptions) -> float:
     return float(options.depth_final ** min(step / max(total, 1), 1.0))
 
 
+def splits_pixels(step: int, total: int, options: OptimiserOptions) -> bool:
+    """Whether the step from ``step`` on has several rays of each pixel, where the model has."""
+    return step >= total - int(options.split_pixels * total)
+
+
+def rays_until(step: int, total: int, options: OptimiserOptions, rays_across: int) -> int:
+    """Rays of the first ``step`` steps of ``total``."""
+    split = max(step - (total - int(options.split_pixels * total)), 0)
+    return options.batch_rays * (step + (rays_across**2 - 1) * split)
+
+
+def step_cost(options: OptimiserOptions, rays_across: int) -> float:
+    """Rays of a step, mean over the whole run, in times of those of one of the first."""
+    return 1.0 + options.split_pixels * (rays_across**2 - 1)
+
+
 class StepBudget:
     """Times the first steps to tell how many fit into ``seconds`` of training, so that schedules end with the time.
 
-    The first step, which compiles kernels, is left out of the rate but not of the time.
+    The first step, which compiles kernels, is left out of the rate but not of the time. ``cost``: ``step_cost``.
     """
 
     OVERHEAD = 0.04  # share of the time left for checkpoints and previews
@@ -32,8 +48,8 @@ class StepBudget:
     MIN_SECONDS = 2.0
     MIN_STEPS = 5
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, cost: float = 1.0) -> None:
+        self.seconds, self.cost = seconds, cost
         self._first: tuple[int, float] | None = None
 
     def total(self, step: int, elapsed: float) -> int | None:
@@ -46,4 +62,4 @@ class StepBudget:
         if not (timed or out_of_time):
             return None
         left = max(self.seconds - elapsed, 0.0) * (1.0 - self.OVERHEAD)
-        return step + int(left * steps / max(seconds, 1e-9))
+        return max(step, int((step + left * steps / max(seconds, 1e-9)) / self.cost))

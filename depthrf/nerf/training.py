@@ -27,7 +27,7 @@ from depthrf.nerf.precision import computes_in_bfloat16
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
-from depthrf.nerf.schedule import depth_factor, learning_rate
+from depthrf.nerf.schedule import depth_factor, learning_rate, rays_until, splits_pixels
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.unseen import with_neighbours
 
@@ -46,16 +46,13 @@ def prepare(
     """A trainer with a new field for the photos of ``store``, with the options adapted to them.
 
     Raises:
-        UsageError: A batch cannot be made of whole pixels.
+        UsageError: Pixels without a ray.
     """
-    if model.rays_across < 1 or optimiser.batch_rays % model.rays_across**2:
-        raise UsageError(
-            f"model.rays_across is {model.rays_across} and optimiser.batch_rays {optimiser.batch_rays}; expected a "
-            "whole number from 1, and a batch that is a multiple of its square."
-        )
     model, losses, optimiser = adapted(
         model, losses, optimiser, few, num_photos=store.num_photos, pixel_width=store.pixel_width
     )
+    if model.rays_across < 1:
+        raise UsageError(f"model.rays_across is {model.rays_across}; expected at least 1")
     torch.manual_seed(seed)
     field = RadianceField(model, num_photos=store.num_photos).to(device)
     return Trainer(field, optimiser, losses, seed=seed, workers=workers)
@@ -114,7 +111,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True, capturable=on_gpu)
         self.generator = torch.Generator(device=self.device)
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
-        self.chunk_rays = optimiser.batch_rays // workers.count
+        self.chunk_rays = optimiser.batch_rays * model.options.rays_across**2 // workers.count
         self.threads = Threads(1 if on_gpu else torch.get_num_threads())
         self._recorded: tuple[RaySource, int, Recording[StepResult]] | None = None
         self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
@@ -142,7 +139,7 @@ class Trainer:
     @property
     def _can_record(self) -> bool:
         """Parts that are rendered twice and what several processes exchange are left as they are."""
-        return self.device.type == "cuda" and self.workers.count == 1 and self.chunk_rays >= self.options.batch_rays
+        return self.device.type == "cuda" and self.workers.count == 1 and self.chunk_rays >= self.batch_rays
 
     def _recording(self, store: RaySource) -> Recording[StepResult]:
         if self._recorded is None or self._recorded[0] is not store or self._recorded[1] != self.rays_across:
@@ -153,16 +150,25 @@ class Trainer:
     def rays_across(self) -> int:
         """Rays across a pixel in the next step: one, and in the end as many as pictures are rendered with.
 
-        From the start, when shapes are still sought, more pixels teach more than more rays of each.
+        While shapes are still sought, more steps teach more than more rays of each pixel.
         """
-        split = self.step >= (1.0 - self.options.split_pixels) * self.total
-        return self.model.options.rays_across if split else 1
+        return self.model.options.rays_across if splits_pixels(self.step, self.total, self.options) else 1
+
+    @property
+    def batch_rays(self) -> int:
+        """Rays of the next step."""
+        return self.options.batch_rays * self.rays_across**2
+
+    @property
+    def num_rays(self) -> int:
+        """Rays of all steps so far."""
+        return rays_until(self.step, self.total, self.options, self.model.options.rays_across)
 
     def _step(self, store: RaySource) -> StepResult:
         rays, rendered = self._draw(store)
-        size = (self.options.batch_rays, self.model.num_rounds)
+        size = (self.batch_rays, self.model.num_rounds)
         jitter = torch.rand(size, generator=self.generator, device=self.device) - 0.5
-        own = self.workers.share(self.options.batch_rays)
+        own = self.workers.share(self.batch_rays)
         mine, moved = rendered.part(own), jitter[own]
         part = self.threads.render(lambda rows: self._render(mine.part(rows), moved[rows]), len(moved))
         output = ModelOutput.of(self.workers.gather(part.tensors()))
@@ -185,8 +191,8 @@ class Trainer:
     def _draw(self, store: RaySource) -> tuple[RayBatch, RayBatch]:
         """Rays of pixels, and the same followed by those of unseen cameras: a batch in all."""
         options, across = self.options, self.rays_across
-        each = int(self.losses.unseen.share * options.batch_rays) // (3 * across**2) * across**2
-        rays = store.sample(options.batch_rays - 3 * each, self.generator, options.pixels, across=across)
+        each = int(self.losses.unseen.share * options.batch_rays) // 3 * across**2
+        rays = store.sample(self.batch_rays - 3 * each, self.generator, options.pixels, across=across)
         if not each:
             return rays, rays
         unseen = self.losses.unseen

@@ -28,7 +28,7 @@ class Preview:
         train, held_out = load_views(workspace.transforms)
         view = held_out[0] if held_out else train[len(train) // 2]
         self.view: View = view.with_camera(view.camera.fitted(_MAX_SIDE))
-        self.num_rays = self.view.camera.width * self.view.camera.height
+        self.num_pixels = self.view.camera.width * self.view.camera.height
         size = (self.view.camera.width, self.view.camera.height)
         photo = read_rgb(workspace.undistorted_images / view.name)
         self.photo: NDArray[np.uint8] = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)

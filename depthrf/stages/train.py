@@ -104,7 +104,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     return Summary(
         steps=trainer.step,
         seconds=round(files.elapsed, 2),
-        rays_per_second=round(trainer.step * options.optimiser.batch_rays / max(files.elapsed, 1e-9)),
+        rays_per_second=round(trainer.num_rays / max(files.elapsed, 1e-9)),
         num_photos=store.num_photos,
         width=camera.width,
         height=camera.height,
@@ -116,10 +116,13 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
 def _loop(trainer: Trainer, store: PixelStore, files: TrainingFiles, options: Options) -> float | None:
     """Steps to the end with metrics, previews and checkpoints; returns the last PSNR."""
-    from depthrf.nerf.schedule import StepBudget
+    from depthrf.nerf.schedule import StepBudget, step_cost
 
     # A resumed run keeps the number of steps that its first minutes found.
-    budget = StepBudget(seconds_of(options.budget)) if options.budget and trainer.step == 0 else None
+    budget = None
+    if options.budget and trainer.step == 0:
+        cost = step_cost(trainer.options, trainer.model.options.rays_across)
+        budget = StepBudget(seconds_of(options.budget), cost)
     row = None
     with console.progress() as display:
         task = display.add_task("train", total=trainer.total, completed=trainer.step, info="")

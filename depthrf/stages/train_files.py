@@ -62,7 +62,7 @@ class TrainingFiles:
         elif self._writes:
             fresh_dir(workspace.nerf)
         self._start = time.monotonic() - max(seconds, 0.0)
-        self._measured = (trainer.step, self.elapsed)
+        self._measured = (trainer.num_rays, self.elapsed)
         self._last_skipped = -1
         if self._writes:
             self._keep_metrics(trainer.step)
@@ -94,8 +94,8 @@ class TrainingFiles:
         if last_skipped > self._last_skipped:
             self._last_skipped = last_skipped
             console.warn(f"the loss or its gradient was not finite at step {int(last_skipped)}; its batch is left out")
-        (last_step, last_elapsed), self._measured = self._measured, (step, self.elapsed)
-        rate = (step - last_step) * trainer.options.batch_rays / max(self._measured[1] - last_elapsed, 1e-9)
+        (last_rays, last_elapsed), self._measured = self._measured, (trainer.num_rays, self.elapsed)
+        rate = (trainer.num_rays - last_rays) / max(self._measured[1] - last_elapsed, 1e-9)
         row = {
             "step": step,
             "seconds": round(self._measured[1], 2),
@@ -130,8 +130,9 @@ class TrainingFiles:
         if not self._writes:
             return
         # A ray is rendered faster than it is trained on.
-        rate = self.trainer.step * self.trainer.options.batch_rays / self.elapsed
-        if self._previews.affords(self.elapsed, self._preview.num_rays / rate):
+        rate = self.trainer.num_rays / self.elapsed
+        num_rays = self._preview.num_pixels * self.trainer.model.options.rays_across**2
+        if self._previews.affords(self.elapsed, num_rays / rate):
             with self._previews.paying():
                 self._preview.write(self.field, self.trainer.step)
 
@@ -163,7 +164,7 @@ class TrainingFiles:
             f"the loss has not been finite since step {first_bad}; going back to step {trainer.step} with half the "
             "learning rate"
         )
-        self._measured, self._last_skipped = (trainer.step, self.elapsed), -1
+        self._measured, self._last_skipped = (trainer.num_rays, self.elapsed), -1
         trainer.workers.barrier()
         if self._writes:
             self._keep_metrics(trainer.step)

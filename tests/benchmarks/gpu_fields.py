@@ -49,11 +49,13 @@ def _steps(request: Request, field: str, asked: int | None, most: int, seconds: 
     if not path.is_file():
         from depthrf import device
         from depthrf.nerf import hashgrid
+        from depthrf.nerf.schedule import step_cost
         from tests.benchmarks.kernels import training
 
         target, options = device.resolve(request.device), _options(request, field)
         found = training(hashgrid.implementation(target.type), options, target, rounds=20)
-        fitting = int(seconds * found["rays_per_second"] / options.optimiser.batch_rays) // 100 * 100
+        rays = options.optimiser.batch_rays * step_cost(options.optimiser, options.model.rays_across)
+        fitting = int(seconds * found["rays_per_second"] / rays) // 100 * 100
         write_json(path, {"steps": min(most, max(_LEAST_STEPS, fitting)), **found})
     return int(read_json(path)["steps"])
 

@@ -7,19 +7,24 @@ import pytest
 from depthrf.nerf.adapting import adapted
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions, PixelOptions
 
-OBJECT = ModelOptions(background="white")
+OBJECT = ModelOptions(background="white", rays_across=2)
 REST = LossOptions(), OptimiserOptions()
 
 
 @pytest.mark.parametrize("num_photos", [3, 9, 10])
 def test_few_photos_of_an_object_get_unseen_rays_and_plain_colours(num_photos: int) -> None:
-    asked = LossOptions(depth_final=0.01), OptimiserOptions(pixels=PixelOptions(depth_share=0.6, contrast_share=0.5))
+    asked = (
+        LossOptions(depth_final=0.01, grid_decay=0.03),
+        OptimiserOptions(pixels=PixelOptions(depth_share=0.6, contrast_share=0.5)),
+    )
     model, losses, optimiser = adapted(OBJECT, *asked, FewPhotosOptions(), num_photos=num_photos, pixel_width=1e-4)
     few = num_photos <= 9
     assert model.field.view_degree == (0 if few else OBJECT.field.view_degree)
     assert (losses.unseen.share > 0) == few
     assert optimiser.pixels.jitter == few
     assert losses.depth_final == (1.0 if few else 0.01)
+    assert losses.grid_decay == (0.1 if few else 0.03)
+    assert model.rays_across == (1 if few else 2)
     assert optimiser.pixels.depth_share == (0.25 if few else 0.6)
     assert optimiser.pixels.contrast_share == (0.0 if few else 0.5)
 

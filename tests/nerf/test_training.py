@@ -30,7 +30,7 @@ from depthrf.nerf.options import (
 )
 from depthrf.nerf.pixel_store import PixelStore
 from depthrf.nerf.rays import Bounds, view_rays
-from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate
+from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate, rays_until, step_cost
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer, prepare
@@ -214,25 +214,27 @@ def test_pixels_are_split_in_the_last_steps() -> None:
     for _ in range(10):
         across = t.rays_across
         rays, rendered = t._draw(store)
-        assert len(rendered.origins) == 256
+        assert len(rendered.origins) == 256 * across**2
         drawn.append(len(rays.rgb) // len(torch.unique_consecutive(rays.rgb, dim=0)))
-        assert across == (1 if t.step < 6 else 2)
+        assert across == (1 if t.step < 8 else 2)
         t.advance(store)
-    assert drawn == [1] * 6 + [4] * 4
+    assert drawn == [1] * 8 + [4] * 2
+    assert t.num_rays == (8 + 2 * 4) * 256
+    assert step_cost(t.options, 2) == pytest.approx(16 / 10)
 
 
-def test_split_pixels_of_few_photos_leave_a_batch_as_large_as_asked() -> None:
+def test_split_pixels_leave_rays_of_unseen_cameras_their_share() -> None:
     t = trainer(replace(SMALL, rays_across=2), 1, LossOptions(unseen=UnseenOptions(share=0.3)))
     t.options = replace(t.options, split_pixels=1.0)
     rays, rendered = t._draw(wall_store())
-    assert len(rays.rgb) % 4 == 0
-    assert len(rendered.origins) == 256
+    assert len(rays.rgb) == 4 * (256 - 3 * 25)
+    assert len(rendered.origins) == 4 * 256
     assert torch.isfinite(t.advance(wall_store()).psnr)
 
 
-def test_a_batch_is_of_whole_pixels() -> None:
-    options, optimiser = replace(SMALL, rays_across=2), OptimiserOptions(steps=1, batch_rays=250)
-    with pytest.raises(UsageError, match="multiple of its square"):
+def test_a_pixel_has_a_ray() -> None:
+    options, optimiser = replace(SMALL, rays_across=0), OptimiserOptions(steps=1)
+    with pytest.raises(UsageError, match="rays_across is 0"):
         prepare(wall_store(), options, LossOptions(), FewPhotosOptions(), optimiser, seed=0, device=CPU)
 
 
@@ -431,18 +433,21 @@ def test_rays_are_halved_until_they_fit() -> None:
     assert memory.fitting_rays(4096, 900) == 0
 
 
-@pytest.mark.parametrize("seconds_per_step", [0.01, 0.3, 5.0])
-def test_number_of_steps_fits_the_budget(seconds_per_step: float) -> None:
+@pytest.mark.parametrize(("seconds_per_step", "across"), [(0.01, 1), (0.3, 1), (5.0, 1), (0.3, 2)])
+def test_number_of_steps_fits_the_budget(seconds_per_step: float, across: int) -> None:
     """The first step takes 7 s more (compilation); the run ends within the budget and uses most of it."""
-    budget, elapsed, total = StepBudget(100.0), 7.0, None
+    optimiser = OptimiserOptions(split_pixels=0.25)
+    budget, elapsed, total = StepBudget(100.0, step_cost(optimiser, across)), 7.0, None
     for step in range(1, 10_000):
         elapsed += seconds_per_step
         total = budget.total(step, elapsed)
         if total is not None:
             break
-    end = 7.0 + total * seconds_per_step
+    rays = rays_until(total, total, optimiser, across) / optimiser.batch_rays
+    assert rays == total + (across**2 - 1) * (total // 4)
+    end = 7.0 + rays * seconds_per_step
     assert end <= 100.0
-    assert end > 90.0 - 2 * seconds_per_step
+    assert end > 90.0 - 2 * across**2 * seconds_per_step
 
 
 def test_budget_spent_while_timing_ends_training() -> None:
