@@ -21,14 +21,14 @@ def depth_factor(step: int, total: int, options: LossOptions) -> float:
     return float(options.depth_final ** min(step / max(total, 1), 1.0))
 
 
-def splits_pixels(step: int, total: int, options: OptimiserOptions) -> bool:
-    """Whether the step from ``step`` on has several rays of each pixel, where the model has."""
-    return step >= total - int(options.split_pixels * total)
+def unsplit_steps(total: int, options: OptimiserOptions) -> int:
+    """How many of ``total`` steps, the first ones, have one ray of each pixel; the others have as many as the model."""
+    return total - int(options.split_pixels * total)
 
 
 def rays_until(step: int, total: int, options: OptimiserOptions, rays_across: int) -> int:
     """Rays of the first ``step`` steps of ``total``."""
-    split = max(step - (total - int(options.split_pixels * total)), 0)
+    split = max(step - unsplit_steps(total, options), 0)
     return options.batch_rays * (step + (rays_across**2 - 1) * split)
 
 

@@ -27,7 +27,7 @@ from depthrf.nerf.precision import computes_in_bfloat16
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
-from depthrf.nerf.schedule import depth_factor, learning_rate, rays_until, splits_pixels
+from depthrf.nerf.schedule import depth_factor, learning_rate, rays_until, unsplit_steps
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.unseen import with_neighbours
 
@@ -113,7 +113,7 @@ class Trainer:
         self.step, self.total, self.rate_factor = 0, optimiser.steps, 1.0
         self.chunk_rays = optimiser.batch_rays * model.options.rays_across**2 // workers.count
         self.threads = Threads(1 if on_gpu else torch.get_num_threads())
-        self._recorded: tuple[RaySource, int, Recording[StepResult]] | None = None
+        self._recorded: tuple[tuple[RaySource, int], Recording[StepResult]] | None = None
         self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
         self._skipped, self._last_skipped = (torch.tensor(n, device=self.device) for n in (0, -1))
 
@@ -142,9 +142,10 @@ class Trainer:
         return self.device.type == "cuda" and self.workers.count == 1 and self.chunk_rays >= self.batch_rays
 
     def _recording(self, store: RaySource) -> Recording[StepResult]:
-        if self._recorded is None or self._recorded[0] is not store or self._recorded[1] != self.rays_across:
-            self._recorded = store, self.rays_across, Recording(partial(self._step, store), self.generator)
-        return self._recorded[2]
+        kind = store, self.rays_across
+        if self._recorded is None or self._recorded[0] != kind:
+            self._recorded = kind, Recording(partial(self._step, store), self.generator)
+        return self._recorded[1]
 
     @property
     def rays_across(self) -> int:
@@ -152,7 +153,7 @@ class Trainer:
 
         While shapes are still sought, more steps teach more than more rays of each pixel.
         """
-        return self.model.options.rays_across if splits_pixels(self.step, self.total, self.options) else 1
+        return 1 if self.step < unsplit_steps(self.total, self.options) else self.model.options.rays_across
 
     @property
     def batch_rays(self) -> int:

@@ -486,23 +486,26 @@ def test_estimating_memory_leaves_no_graph_behind() -> None:
 def test_recorded_steps_equal_unrecorded_ones(
     options: ModelOptions, triton: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step in chunks is never recorded and has the same gradient and average; an early restore records anew."""
+    """A step in chunks is never recorded and has the same gradient and average; an early restore records anew, and so
+    do steps whose pixels are split, the last six here where the model has several rays a pixel."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     if not triton:
         monkeypatch.setattr(hashgrid, "implementation", lambda device_type: reference.encode)
     store = PixelStore(wall_views(), *wall_pixels(), bounds=BOUNDS, device=torch.device("cuda"))
     found = []
-    for chunk in (256, 128):
+    optimiser = OptimiserOptions(steps=20, batch_rays=256, average=0.5, split_pixels=0.5)
+    whole = 256 * options.rays_across**2
+    for chunk in (whole, 128):
         torch.manual_seed(0)
         model = RadianceField(options, num_photos=3).cuda()
-        t = Trainer(model, OptimiserOptions(steps=20, batch_rays=256, average=0.5), LossOptions(), seed=0)
+        t = Trainer(model, optimiser, LossOptions(), seed=0)
         assert training_memory(t, store).per_ray
         t.chunk_rays = chunk
         losses = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         t.restore(copy.deepcopy(t.state()))
         losses += [float(t.advance(store).losses["photometric"]) for _ in range(8)]
-        assert (t._recorded is not None) == (chunk == 256)
+        assert (t._recorded is not None) == (chunk == whole)
         found.append([*losses, *(float(p.square().mean()) for p in t.shown.parameters() if p.ndim > 1)])
     np.testing.assert_allclose(*found, rtol=0.02)
 
