@@ -1,8 +1,8 @@
 """pycolmap's work in a child process: its aborts, memory and log stay there, and Ctrl-C ends it at once.
 
 The parent sends one pickled job to the child's stdin and reads pickled messages from its stdout; the child's own
-output (glog, C++ aborts) goes to the log file. The child ends itself when its stdin closes, so that it never outlives
-a killed parent.
+output (glog, C++ aborts) goes to the log file. After the job, stdin carries a byte for every database the parent no
+longer reads. The child ends itself when its stdin closes, so that it never outlives a killed parent.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import IO, Any
 
 from depthrf.errors import DepthrfError
 from depthrf.sfm.jobs import Job, Progress, ReconstructJob, RegisterJob, Report, Result, TriangulateJob
+
+_POLL_SECONDS = 0.3
 
 
 def run_job(job: Job, log: Path, progress: Progress) -> Result:
@@ -73,6 +75,8 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
                 watching.enter_context(_polling(value, progress))
             elif kind == "watched":
                 watching.close()
+                child.stdin.write(b"\n")
+                child.stdin.flush()
             elif kind == "result":
                 result: Result = value
                 return result
@@ -97,7 +101,7 @@ def _polling(watched: tuple[Path, str, str, int], progress: Progress) -> Iterato
     done = threading.Event()
 
     def poll() -> None:
-        while not done.wait(0.3):
+        while not done.wait(_POLL_SECONDS):
             with contextlib.suppress(sqlite3.Error):
                 connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
                 with contextlib.closing(connection):
@@ -132,6 +136,8 @@ class _Messages:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self.unwatched = threading.Semaphore(0)
+        """Released when the parent has closed the database that it watched."""
 
     def send(self, kind: str, value: Any) -> None:
         with self._lock:
@@ -143,9 +149,17 @@ class _Messages:
 
     @contextlib.contextmanager
     def watch(self, database: Path, table: str, what: str, total: int) -> Iterator[None]:
-        self.send("watch", (database, table, what, total))
-        yield
-        self.send("watched", None)
+        from depthrf.sfm._pycolmap import pycolmap
+
+        # Whoever opens a database that nobody has open locks it for a moment, and pycolmap, which does not wait,
+        # fails with "No registered database factory succeeded". Kept open here, the parent is never the one.
+        with pycolmap.Database.open(database):
+            self.send("watch", (database, table, what, total))
+            try:
+                yield
+            finally:
+                self.send("watched", None)
+                self.unwatched.acquire()
         self(what, total, total)
 
 
@@ -165,8 +179,9 @@ def _handle(job: Job, report: Report) -> Result:
     return register(job, report)
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+def _follow_parent(unwatched: threading.Semaphore) -> None:
+    while sys.stdin.buffer.read(1):
+        unwatched.release()
     os._exit(1)
 
 
@@ -178,7 +193,7 @@ def main() -> None:
         job: Job = pickle.load(sys.stdin.buffer)
     except EOFError:
         return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_follow_parent, args=(messages.unwatched,), daemon=True).start()
     try:
         result = _handle(job, messages)
     except DepthrfError as e:

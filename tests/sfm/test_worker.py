@@ -72,6 +72,33 @@ def test_a_growing_table_is_followed(tmp_path: Path) -> None:
     assert told[-1] == ("Counting", 2, 3)
 
 
+_OPENS_A_DATABASE_OFTEN = """
+from pathlib import Path
+from depthrf.sfm import worker
+from depthrf.sfm._pycolmap import pycolmap
+
+def handle(job, report):
+    database = job.folders.sfm / "a.db"
+    pycolmap.Database.open(database).close()
+    for _ in range(5):
+        with report.watch(database, "keypoints", "Counting", 3):
+            for _ in range(200):
+                pycolmap.Database.open(database).close()
+        pycolmap.Database.open(database).close()
+    return "done"
+
+worker._handle = handle
+worker.main()
+"""
+
+
+def test_the_child_opens_the_database_that_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, start = [sys.executable, "-c", _OPENS_A_DATABASE_OFTEN], subprocess.Popen
+    monkeypatch.setattr(worker.subprocess, "Popen", lambda _, **options: start(command, **options))
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
+    assert worker.run_job(make_job(tmp_path), tmp_path / "log.txt", lambda *_: None) == "done"
+
+
 def test_interrupting_the_parent_ends_the_child(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
