@@ -19,7 +19,6 @@ from depthrf.bench.protocol import Cell, Options, Result, ScaleScore, cells
 from depthrf.bench.scene import load_store, normalised, scaled_camera, score
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.io import blender
-from depthrf.nerf.schedule import rays_until
 from depthrf.options import identity
 from depthrf.workspace import read_json, write_json
 
@@ -53,7 +52,7 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
         result = results[index] if results else None
         if result is None:
             console.note(f"{cell.name} ({index + 1} of {len(todo)})")
-            result = _run_cell(folder, cell, chosen[cell.views], test, options, target, scene)
+            result = _run_cell(folder, cell, chosen[cell.views], test, options, target, scene, force=force)
             write_json(folder / f"{cell.name}.json", result)
         else:
             console.note(f"{cell.name}: nothing to do")
@@ -103,33 +102,44 @@ def _run_cell(
     options: Options,
     target: torch.device,
     scene: Path,
+    *,
+    force: bool,
 ) -> Result:
     settings = _settings(scene, cell, options)
     num_scales = options.scales if cell.training == "multi" else 1
     store = load_store([scaled_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
-    field, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, json.dumps(settings))
+    key = json.dumps(settings)
+    field, num_rays, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, key, force=force)
     start = time.monotonic()
     scores = score(folder / f"{cell.name}.png", field, test, options)
-    steps = options.optimiser.steps
-    rays = rays_until(steps, steps, options.optimiser, field.model.options.rays_across)
     return Result(
         cell=cell,
         view_names=[f.view.stem for f in train],
         num_test=len(test),
         scores=scores,
-        steps=steps,
+        steps=options.optimiser.steps,
         train_seconds=round(seconds, 1),
         test_seconds=round(time.monotonic() - start, 1),
-        rays_per_second=round(rays / max(seconds, 1e-9)),
+        rays_per_second=round(num_rays / max(seconds, 1e-9)),
         device=str(target),
         settings=settings,
     )
 
 
 def _train(
-    checkpoint: Path, cell: Cell, store: MultiScaleStore, options: Options, target: torch.device, key: str
-) -> tuple[TrainedField, float]:
-    """The trained field and the seconds it took, going on from an interrupted run of the same key."""
+    checkpoint: Path,
+    cell: Cell,
+    store: MultiScaleStore,
+    options: Options,
+    target: torch.device,
+    key: str,
+    *,
+    force: bool,
+) -> tuple[TrainedField, int, float]:
+    """The trained field, the rays and the seconds it took, going on from an interrupted run of the same key.
+
+    ``force``: a field that is trained already is trained again.
+    """
     import dataclasses
 
     from depthrf.io import trained_field
@@ -141,13 +151,15 @@ def _train(
     model = trainer.shown
     field = trained_field.TrainedField(model, *normalised(), options.size)
     seconds = 0.0
-    if checkpoint.is_file():
-        state = trained_field.read(checkpoint, target)
-        if state["key"] == key and state["step"] < options.optimiser.steps:
-            trainer.restore(state)
-            seconds = float(state["seconds"])
-            console.note(f"  going on from step {trainer.step}")
-    start, total = time.monotonic() - seconds, options.optimiser.steps
+    state: dict[str, Any] = trained_field.read(checkpoint, target) if checkpoint.is_file() else {"key": None}
+    if state["key"] == key and state["step"] < trainer.total:
+        trainer.restore(state)
+        seconds = float(state["seconds"])
+        console.note(f"  going on from step {trainer.step}")
+    elif state["key"] == key and not force:  # interrupted while it was scored
+        trainer.step = trainer.total
+        return trained_field.load_field(checkpoint, target), trainer.num_rays, float(state["seconds"])
+    start, total = time.monotonic() - seconds, trainer.total
     with console.progress() as display:
         task = display.add_task("train", total=total, completed=trainer.step, info="")
         while trainer.step < total:
@@ -159,7 +171,7 @@ def _train(
             if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
                 trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
     model.eval()
-    return field, time.monotonic() - start
+    return field, trainer.num_rays, time.monotonic() - start
 
 
 def _check(step: int, losses: dict[str, float]) -> None:

@@ -26,12 +26,6 @@ def unsplit_steps(total: int, options: OptimiserOptions) -> int:
     return total - int(options.split_pixels * total)
 
 
-def rays_until(step: int, total: int, options: OptimiserOptions, rays_across: int) -> int:
-    """Rays of the first ``step`` steps of ``total``."""
-    split = max(step - unsplit_steps(total, options), 0)
-    return options.batch_rays * (step + (rays_across**2 - 1) * split)
-
-
 def step_cost(options: OptimiserOptions, rays_across: int) -> float:
     """Rays of a step, mean over the whole run, in times of those of one of the first."""
     return 1.0 + options.split_pixels * (rays_across**2 - 1)

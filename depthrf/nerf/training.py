@@ -27,7 +27,7 @@ from depthrf.nerf.precision import computes_in_bfloat16
 from depthrf.nerf.rays import RayBatch
 from depthrf.nerf.recording import Recording
 from depthrf.nerf.render import ModelOutput
-from depthrf.nerf.schedule import depth_factor, learning_rate, rays_until, unsplit_steps
+from depthrf.nerf.schedule import depth_factor, learning_rate, unsplit_steps
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.unseen import with_neighbours
 
@@ -163,7 +163,8 @@ class Trainer:
     @property
     def num_rays(self) -> int:
         """Rays of all steps so far."""
-        return rays_until(self.step, self.total, self.options, self.model.options.rays_across)
+        split = max(self.step - unsplit_steps(self.total, self.options), 0)
+        return self.options.batch_rays * (self.step + (self.model.options.rays_across**2 - 1) * split)
 
     def _step(self, store: RaySource) -> StepResult:
         rays, rendered = self._draw(store)

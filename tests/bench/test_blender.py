@@ -65,10 +65,15 @@ def test_cells_are_run_once_and_other_settings_are_told(scene: Path, tmp_path: P
     assert results[0].num_test == 2
     assert [s.size for s in results[0].scores] == [24]
     kept = (tmp_path / "out" / "2-none.json").stat().st_mtime_ns
-    (tmp_path / "out" / "2-cdf.json").unlink()
+    (tmp_path / "out" / "2-cdf.json").unlink()  # as if interrupted while it was scored
+    trained = (tmp_path / "out" / "2-cdf.pt").stat().st_mtime_ns
     again = blender.run(scene, tmp_path / "out", options())
+    assert (tmp_path / "out" / "2-cdf.pt").stat().st_mtime_ns == trained
     assert (tmp_path / "out" / "2-none.json").stat().st_mtime_ns == kept
+    assert again[1].rays_per_second > 0
     assert again[1].scores[0].psnr == pytest.approx(results[1].scores[0].psnr, abs=1e-6)
+    blender.run(scene, tmp_path / "out", options(), force=True)
+    assert (tmp_path / "out" / "2-cdf.pt").stat().st_mtime_ns > trained
     with pytest.raises(UsageError, match=r"other settings \(seed\)"):
         blender.run(scene, tmp_path / "out", options(seed=1))
     blender.run(scene, tmp_path / "out", options(seed=1), force=True)

@@ -30,7 +30,7 @@ from depthrf.nerf.options import (
 )
 from depthrf.nerf.pixel_store import PixelStore
 from depthrf.nerf.rays import Bounds, view_rays
-from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate, rays_until, step_cost
+from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate, step_cost, unsplit_steps
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer, prepare
@@ -443,9 +443,8 @@ def test_number_of_steps_fits_the_budget(seconds_per_step: float, across: int) -
         total = budget.total(step, elapsed)
         if total is not None:
             break
-    rays = rays_until(total, total, optimiser, across) / optimiser.batch_rays
-    assert rays == total + (across**2 - 1) * (total // 4)
-    end = 7.0 + rays * seconds_per_step
+    assert total - unsplit_steps(total, optimiser) == total // 4
+    end = 7.0 + (total + (across**2 - 1) * (total // 4)) * seconds_per_step
     assert end <= 100.0
     assert end > 90.0 - 2 * across**2 * seconds_per_step
 
