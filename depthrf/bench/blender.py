@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from depthrf.io.trained_field import TrainedField
 
 _CHECKPOINT_STEPS = 2000
+_DIVERGED = 10  # steps in a row that could not be taken
 
 
 def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
@@ -143,6 +144,7 @@ def _train(
     import dataclasses
 
     from depthrf.io import trained_field
+    from depthrf.nerf.memory import advance, fit_memory
     from depthrf.nerf.training import prepare
 
     losses = dataclasses.replace(options.loss, depth=cell.loss)
@@ -159,14 +161,15 @@ def _train(
     elif state["key"] == key and not force:  # interrupted while it was scored
         trainer.step = trainer.total
         return trained_field.load_field(checkpoint, target), trainer.num_rays, float(state["seconds"])
+    fit_memory(trainer, store, device.free_memory(target), console.note)
     start, total = time.monotonic() - seconds, trainer.total
     with console.progress() as display:
         task = display.add_task("train", total=total, completed=trainer.step, info="")
         while trainer.step < total:
-            result = trainer.advance(store)
+            result = advance(trainer, store, console.warn)
             display.update(task, completed=trainer.step)
             if trainer.step % 50 == 0 or trainer.step == total:
-                _check(trainer.step, {name: float(value) for name, value in result.losses.items()})
+                _check(trainer.step, int(result.skipped))
                 display.update(task, info=f"psnr {float(result.psnr):.1f} dB")
             if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
                 trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
@@ -174,6 +177,7 @@ def _train(
     return field, trainer.num_rays, time.monotonic() - start
 
 
-def _check(step: int, losses: dict[str, float]) -> None:
-    if not all(value - value == 0 for value in losses.values()):
-        raise DepthrfError(f"Training diverged at step {step}: {losses}. Lower --set optimiser.rate.")
+def _check(step: int, skipped: int) -> None:
+    """Steps that are not finite are left out; when there are many in a row, nothing is learned any more."""
+    if skipped >= min(_DIVERGED, step):
+        raise DepthrfError(f"The loss has not been finite since step {step - skipped + 1}. Lower --set optimiser.rate.")

@@ -127,7 +127,8 @@ class Trainer:
         self._depth_factor.fill_(depth_factor(self.step, self.total, self.losses))
         if self.average is not None:
             self.average.prepare(self.step + 1)
-        result = self._recording(store)() if self._can_record else self._step(store)
+        step = partial(self._step, store)
+        result = self._recording(store)(step) if self._can_record else step()
         self.step += 1
         return result
 
@@ -144,7 +145,7 @@ class Trainer:
     def _recording(self, store: RaySource) -> Recording[StepResult]:
         kind = store, self.rays_across
         if self._recorded is None or self._recorded[0] != kind:
-            self._recorded = kind, Recording(partial(self._step, store), self.generator)
+            self._recorded = kind, Recording(self.generator)
         return self._recorded[1]
 
     @property
@@ -206,14 +207,15 @@ class Trainer:
         return rays if self.poses is None else self.poses(rays)
 
     def _render(self, rays: RayBatch, jitter: Tensor) -> ModelOutput:
-        """All rays at once, or in chunks that are rendered again, one at a time, when their gradient is due."""
+        """All rays of a thread at once, or in chunks that are rendered again, one at a time, when gradients are due."""
         rays = self.posed(rays)  # here, because the graph of each thread's part is its own
+        most = -(-self.chunk_rays // self.threads.count)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            if len(jitter) <= self.chunk_rays:
+            if len(jitter) <= most:
                 return self.model(rays, jitter)  # type: ignore[no-any-return]
             parts = []
-            for first in range(0, len(jitter), self.chunk_rays):
-                rows = slice(first, first + self.chunk_rays)
+            for first in range(0, len(jitter), most):
+                rows = slice(first, first + most)
                 arguments = self.model, rays.part(rows), jitter[rows]
                 parts.append(checkpoint(*arguments, use_reentrant=False, preserve_rng_state=False).tensors())
         return ModelOutput.of([torch.cat(tensors) for tensors in zip(*parts, strict=True)])
@@ -247,7 +249,7 @@ class Trainer:
             self.average.model.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate
+            group |= {"lr": rate, "capturable": self.device.type == "cuda"}  # the state may come from another device
         self.step, self.total, self.rate_factor = int(state["step"]), int(state["total"]), state["rate_factor"]
         self._skipped.fill_(0)
         self._last_skipped.fill_(-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console, device, distributed
-from depthrf.errors import DepthrfError, UsageError
+from depthrf.errors import UsageError
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.options import identity, option, seconds_of
 from depthrf.workspace import Workspace, fingerprints
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from depthrf.stages.train_files import TrainingFiles
 
 REQUIRES = ("sfm", "merge")
-
-_LEAST_RAYS = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     """Trains the field, going on from the last checkpoint of an interrupted run with the same options and inputs."""
     from depthrf.io.trained_field import TrainedField
     from depthrf.nerf.hashgrid import missing_for_triton
+    from depthrf.nerf.memory import fit_memory
     from depthrf.nerf.parallel import Workers
     from depthrf.nerf.training import prepare
     from depthrf.stages.train_files import TrainingFiles
@@ -98,7 +97,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     )
     if target.type == "cuda" and (missing := missing_for_triton()):
         console.warn(f"without {missing} the hash grid runs in plain PyTorch, which is slower; install it")
-    fit_memory(trainer, store)
+    fit_memory(trainer, store, device.free_memory(target), console.note)
     files = TrainingFiles(workspace, trainer, field, key=_run_key(workspace, options))
     psnr = _loop(trainer, store, files, options)
     return Summary(
@@ -116,6 +115,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
 def _loop(trainer: Trainer, store: PixelStore, files: TrainingFiles, options: Options) -> float | None:
     """Steps to the end with metrics, previews and checkpoints; returns the last PSNR."""
+    from depthrf.nerf.memory import advance
     from depthrf.nerf.schedule import StepBudget, step_cost
 
     # A resumed run keeps the number of steps that its first minutes found.
@@ -127,7 +127,7 @@ def _loop(trainer: Trainer, store: PixelStore, files: TrainingFiles, options: Op
     with console.progress() as display:
         task = display.add_task("train", total=trainer.total, completed=trainer.step, info="")
         while trainer.step < trainer.total:
-            result = advance(trainer, store)
+            result = advance(trainer, store, console.warn)
             if budget is not None:
                 trainer.total, budget = fit_budget(trainer, budget, result, files.elapsed)
             done = trainer.step >= trainer.total
@@ -149,29 +149,6 @@ def _info(row: dict[str, Any]) -> str:
     return f"{quality}  {row['rays_per_second']:,} rays/s"
 
 
-def advance(trainer: Trainer, store: PixelStore) -> StepResult:
-    """One step; out of memory it is done again with half as many rays at a time.
-
-    Raises:
-        DepthrfError: Even a few rays are too many, or several processes would have to agree.
-    """
-    import torch
-
-    while True:
-        try:
-            return trainer.advance(store)
-        except torch.OutOfMemoryError as e:
-            if trainer.chunk_rays <= _LEAST_RAYS or trainer.workers.count > 1:
-                raise DepthrfError(
-                    f"Out of memory on {trainer.device} with {trainer.chunk_rays} rays at a time. Free the GPU, or use "
-                    "--set train.optimiser.batch_rays=N with fewer rays, or a smaller preset."
-                ) from e
-        # Only here, after the exception has let go of the step's tensors, can they be freed.
-        torch.cuda.empty_cache()
-        trainer.chunk_rays = (trainer.chunk_rays + 1) // 2
-        console.warn(f"out of memory on {trainer.device}: {trainer.chunk_rays} rays at a time from here on, same batch")
-
-
 def fit_budget(
     trainer: Trainer, budget: StepBudget, result: StepResult, elapsed: float
 ) -> tuple[int, StepBudget | None]:
@@ -180,32 +157,9 @@ def fit_budget(
         result.psnr.item()  # the step's time counts when the GPU has done it
     total = budget.total(trainer.step, trainer.workers.from_first(elapsed, trainer.device))
     if total is None:
-        return max(trainer.total, trainer.step + 1), budget
+        return max(trainer.total, 2 * trainer.step), budget  # no schedule comes to its last part meanwhile
     console.note(f"  {total} steps fit into {budget.seconds:g} s")
     return total, None
-
-
-def fit_memory(trainer: Trainer, store: PixelStore) -> None:
-    """Renders fewer rays at a time where a whole batch would not fit into what is free.
-
-    Raises:
-        DepthrfError: Even a few rays do not fit.
-    """
-    from depthrf.nerf.memory import training_memory
-
-    free = device.free_memory(trainer.device)
-    if free is None:
-        return
-    memory = training_memory(trainer, store)
-    rays = memory.fitting_rays(trainer.chunk_rays, free)
-    needed = f"{memory.total(trainer.chunk_rays) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {trainer.device}"
-    if not rays:
-        raise DepthrfError(
-            f"Training needs {needed}. Use a smaller preset or hash grid: --set train.model.field.grid.log2_size=17"
-        )
-    if rays < trainer.chunk_rays:
-        console.note(f"  a batch needs {needed}: {rays} rays at a time")
-        trainer.chunk_rays = rays
 
 
 def _run_key(workspace: Workspace, options: Options) -> str:

@@ -150,7 +150,7 @@ class TrainingFiles:
         """To the last checkpoint, with half the learning rate."""
         from depthrf.io import trained_field
 
-        trainer, factor = self.trainer, 0.5 * self.trainer.rate_factor
+        trainer, factor, total = self.trainer, 0.5 * self.trainer.rate_factor, self.trainer.total
         if factor < _LEAST_RATE:
             raise DepthrfError(
                 f"Training diverges again and again, now from step {first_bad} on with {trainer.rate_factor:g} of the "
@@ -159,7 +159,7 @@ class TrainingFiles:
             )
         trainer.workers.barrier()
         trainer.restore(trained_field.read(self.workspace.checkpoint, trainer.device))
-        trainer.rate_factor = factor
+        trainer.rate_factor, trainer.total = factor, total  # what fits the budget may have been found since
         console.warn(
             f"the loss has not been finite since step {first_bad}; going back to step {trainer.step} with half the "
             "learning rate"

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from depthrf import pipeline
 from depthrf.geometry.camera import DepthPrior, View
 from depthrf.io.images import read_rgb
+from depthrf.nerf.memory import advance
 from depthrf.nerf.metrics import color_scores, depth_scores
 from depthrf.nerf.normalise import normalise_view
 from depthrf.nerf.pixel_store import PixelStore, resize_prior
@@ -142,7 +143,7 @@ def timed_steps(trainer: Trainer, store: PixelStore, seconds: float) -> list[flo
     spent = 0.0
     while trainer.step < trainer.total and spent < seconds:
         start = time.perf_counter()
-        result = train.advance(trainer, store)
+        result = advance(trainer, store, print)
         steps.append(time.perf_counter() - start)
         spent += steps[-1]
         if budget is not None:

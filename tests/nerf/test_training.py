@@ -24,6 +24,7 @@ from depthrf.nerf.options import (
     LossOptions,
     ModelOptions,
     OptimiserOptions,
+    PixelOptions,
     ProposalGridOptions,
     ProposalOptions,
     UnseenOptions,
@@ -232,6 +233,18 @@ def test_split_pixels_leave_rays_of_unseen_cameras_their_share() -> None:
     assert torch.isfinite(t.advance(wall_store()).psnr)
 
 
+def test_a_run_goes_on_on_another_kind_of_device() -> None:
+    """Steps are recorded on a GPU alone, and Adam has to know."""
+    t = trainer(SMALL, 6)
+    t.advance(wall_store())
+    state = copy.deepcopy(t.state())
+    for group in state["optimiser"]["param_groups"]:
+        group["capturable"] = True
+    t.restore(state)
+    assert not any(group["capturable"] for group in t.optimiser.param_groups)
+    t.advance(wall_store())
+
+
 def test_a_pixel_has_a_ray() -> None:
     options, optimiser = replace(SMALL, rays_across=0), OptimiserOptions(steps=1)
     with pytest.raises(UsageError, match="rays_across is 0"):
@@ -333,6 +346,20 @@ def test_chunks_of_rays_give_the_gradient_of_the_batch(options: ModelOptions) ->
     whole, chunked = (gradients(trainer(options, 6), rays) for rays in (256, 100))
     for a, b in zip(whole, chunked, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5 * float(a.abs().max()) + 1e-9, rtol=1e-3)
+
+
+def test_the_chunk_is_that_of_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = trainer(SMALL, 6)
+    t.threads = Threads(2)
+    forward, rendered = t.model.forward, []
+
+    def counting(rays, jitter):  # type: ignore[no-untyped-def]
+        rendered.append(len(jitter))
+        return forward(rays, jitter)
+
+    monkeypatch.setattr(t.model, "forward", counting)
+    gradients(t, 128)
+    assert max(rendered) == 64
 
 
 @pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
@@ -493,31 +520,36 @@ def test_recorded_steps_equal_unrecorded_ones(
         monkeypatch.setattr(hashgrid, "implementation", lambda device_type: reference.encode)
     store = PixelStore(wall_views(), *wall_pixels(), bounds=BOUNDS, device=torch.device("cuda"))
     found = []
-    optimiser = OptimiserOptions(steps=20, batch_rays=256, average=0.5, split_pixels=0.5)
+    pixels = PixelOptions(contrast_share=0.3)
+    optimiser = OptimiserOptions(steps=20, batch_rays=256, pixels=pixels, average=0.5, split_pixels=0.5)
+    losses = LossOptions(unseen=UnseenOptions(share=0.25))
     whole = 256 * options.rays_across**2
     for chunk in (whole, 128):
         torch.manual_seed(0)
         model = RadianceField(options, num_photos=3).cuda()
-        t = Trainer(model, optimiser, LossOptions(), seed=0)
+        t = Trainer(model, optimiser, losses, seed=0)
         assert training_memory(t, store).per_ray
         t.chunk_rays = chunk
-        losses = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
+        steps = [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         t.restore(copy.deepcopy(t.state()))
-        losses += [float(t.advance(store).losses["photometric"]) for _ in range(8)]
+        steps += [float(t.advance(store).losses["photometric"]) for _ in range(8)]
         assert (t._recorded is not None) == (chunk == whole)
-        found.append([*losses, *(float(p.square().mean()) for p in t.shown.parameters() if p.ndim > 1)])
+        found.append([*steps, *(float(p.square().mean()) for p in t.shown.parameters() if p.ndim > 1)])
     np.testing.assert_allclose(*found, rtol=0.02)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("options", [SMALL, MLP], ids=["hash", "mlp"])
-def test_no_step_makes_the_host_wait(options: ModelOptions) -> None:
+@pytest.mark.parametrize("options", [SMALL, MLP, replace(SMALL, rays_across=2)], ids=["hash", "mlp", "split"])
+@pytest.mark.parametrize("losses", [LossOptions(), LossOptions(unseen=UnseenOptions(share=0.25))])
+def test_no_step_makes_the_host_wait(options: ModelOptions, losses: LossOptions) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     store = PixelStore(wall_views(), *wall_pixels(), bounds=BOUNDS, device=torch.device("cuda"))
     torch.manual_seed(0)
     model = RadianceField(options, num_photos=3).cuda()
-    t = Trainer(model, OptimiserOptions(steps=9, batch_rays=256), LossOptions(), seed=0)
+    pixels = PixelOptions(contrast_share=0.3, jitter=1.0)
+    optimiser = OptimiserOptions(steps=9, batch_rays=256, pixels=pixels, pose_rate=1e-3, average=0.1, split_pixels=1.0)
+    t = Trainer(model, optimiser, losses, seed=0)
     t.advance(store)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -147,6 +147,32 @@ def test_divergence_goes_back_with_half_the_learning_rate(
     assert [row["step"] for row in rows(workspace)] == list(range(1, 31))
 
 
+def test_going_back_to_before_the_budget_was_known_keeps_its_steps(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from depthrf.nerf.schedule import StepBudget
+
+    monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 20 if step >= 5 else None)
+    monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: False)
+    break_steps(monkeypatch, lambda trainer: trainer.step >= 8 and trainer.rate_factor == 1.0)
+    assert train.run(workspace, options(steps=60, budget="5s")).steps == 20
+
+
+def test_schedules_do_not_end_while_the_budget_is_timed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from depthrf.nerf.schedule import StepBudget
+
+    monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 50 if step >= 40 else None)
+    advance, left = Trainer.advance, []
+
+    def noted(self, store):  # type: ignore[no-untyped-def]
+        left.append(1.0 - self.step / self.total)
+        return advance(self, store)
+
+    monkeypatch.setattr(Trainer, "advance", noted)
+    assert train.run(workspace, options(steps=3, budget="5s")).steps == 50
+    assert min(left[:40]) >= 0.3
+
+
 def test_repeated_divergence_gets_one_message(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     break_steps(monkeypatch, lambda trainer: trainer.step >= 3)
     with pytest.raises(DepthrfError, match=r"again and again, now from step 4 .* --set train\.optimiser\.rate"):
@@ -158,6 +184,7 @@ def test_out_of_memory_halves_the_rays_and_keeps_the_batch(
 ) -> None:
     from depthrf.nerf.model import RadianceField
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     whole = train.run(workspace, options(steps=3)).final_psnr
     forward = RadianceField.forward
 
