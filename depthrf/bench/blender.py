@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ def _finished(folder: Path, cell: Cell, settings: dict[str, Any]) -> Result | No
     if not path.is_file():
         return None
     found = read_json(path)
-    if found.get("settings") != settings:
+    if found.get("settings") != settings or found.keys() != {f.name for f in fields(Result)}:
         before = found.get("settings") or {}
         differing = ", ".join(sorted(k for k in settings if settings[k] != before.get(k))) or "the format"
         raise UsageError(
@@ -119,6 +119,7 @@ def _run_cell(
         num_test=len(test),
         scores=scores,
         steps=options.optimiser.steps,
+        num_rays=num_rays,
         train_seconds=round(seconds, 1),
         test_seconds=round(time.monotonic() - start, 1),
         rays_per_second=round(num_rays / max(seconds, 1e-9)),

@@ -100,13 +100,14 @@ class ScaleScore:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell; ``settings`` is everything that decides it."""
+    """A finished cell; ``num_rays``: of all training steps; ``settings``: everything that decides it."""
 
     cell: Cell
     view_names: list[str]
     num_test: int
     scores: list[ScaleScore]
     steps: int
+    num_rays: int
     train_seconds: float
     test_seconds: float
     rays_per_second: int

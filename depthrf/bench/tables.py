@@ -72,8 +72,9 @@ def notes(scene: str, results: list[Result]) -> list[str]:
     optimiser, field = settings["optimiser"], settings["model"]["field"]
     lines = [
         f"{field['kind']} field, {first.scores[0].size}x{first.scores[0].size}, {first.num_test} test views "
-        f"(every {settings['test_every']}), {first.steps} steps of {optimiser['batch_rays']} rays, seed "
+        f"(every {settings['test_every']}), {first.steps} steps of {optimiser['batch_rays']} pixels, seed "
         f"{settings['seed']}, {first.device}; training views {listed}",
+        "rays in all: " + ", ".join(f"{r.cell.name} {r.num_rays / 1e6:.4g} million" for r in results),
     ]
     if scene == "lego":
         lines.append(

@@ -10,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from depthrf import device
 from depthrf.bench import blender, protocol, tables
 from depthrf.bench.scene import load_store
-from depthrf.errors import UsageError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.transforms import look_at, opengl_of_cam_from_world
+from depthrf.nerf import losses
+from depthrf.nerf.model import RadianceField
 from depthrf.options import build
 from depthrf.workspace import read_json
 
@@ -101,7 +104,29 @@ def test_tables_show_the_published_numbers(scene: Path, tmp_path: Path) -> None:
     text = StringIO()
     Console(file=text, width=200).print(tables.loss_table("lego", results))
     assert "23.81" in text.getvalue()
-    assert any("training views r_0, r_1, r_2" in note for note in tables.notes("lego", results))
+    notes = "\n".join(tables.notes("lego", results))
+    assert "training views r_0, r_1, r_2" in notes
+    assert "3-cdf 0.000256 million, 3-ds_nerf" in notes
+
+
+def test_memory_and_losses_are_watched(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward = RadianceField.forward
+
+    def small(self, rays, jitter=None):  # type: ignore[no-untyped-def]
+        if self.training and len(rays.origins) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, rays, jitter)
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(device, "free_memory", lambda target: None)
+    monkeypatch.setattr(RadianceField, "forward", small)
+    blender.run(scene, tmp_path / "out", options(losses=["none"]))
+    assert "out of memory on cpu: 32 rays at a time" in capsys.readouterr().err
+    monkeypatch.setattr(losses, "charbonnier", lambda rgb, target, padding: (rgb * torch.nan).sum())
+    with pytest.raises(DepthrfError, match="not been finite since step 1"):
+        blender.run(scene, tmp_path / "diverged", options(losses=["none"]))
 
 
 @pytest.mark.parametrize(
