@@ -26,6 +26,7 @@ T = TypeVar("T")
 Array = NDArray[np.float64]
 
 _NO_POINT = -1
+_OTHER_PROPORTIONS = 0.1  # logarithm of a ratio; 4:3 and 3:2 are 0.118 apart
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,23 @@ class ColmapModel:
     xyz: Array
     rgb: NDArray[np.uint8]
     error_px: Array
+
+    def lens_of(self, view: View) -> Lens:
+        """The lens that the photo of an undistorted view was taken with.
+
+        A view that is not in the model, a test view or a further photo, has of the model's lenses that of its
+        proportions, and among several the one whose focal length is nearest: undistorting changes neither by much.
+        """
+        for image in self.images.values():
+            if image.name == view.name:
+                return self.cameras[image.camera_id]
+        camera = view.camera
+
+        def unlike(lens: Lens) -> tuple[bool, float]:
+            turned = abs(np.log(lens.width * camera.height / (lens.height * camera.width))) > _OTHER_PROPORTIONS
+            return turned, abs(float(np.log(lens.focal / lens.width * camera.width / camera.fx)))
+
+        return min((self.cameras[key] for key in sorted(self.cameras)), key=unlike)
 
 
 def is_model(folder: Path) -> bool:
@@ -102,10 +120,20 @@ def _cameras_bin(data: bytes) -> dict[int, Lens]:
     cameras, at = {}, 8
     for _ in range(struct.unpack_from("<Q", data)[0]):
         key, model, width, height = struct.unpack_from("<IiQQ", data, at)
+        if model not in LENS_MODELS:
+            raise _unknown_model(f"number {model}")
         name, count = LENS_MODELS[model]
         cameras[key] = Lens(name, width, height, struct.unpack_from(f"<{count}d", data, at + 24))
         at += 24 + 8 * count
     return cameras
+
+
+def _unknown_model(found: str) -> UsageError:
+    known = ", ".join(name for name, _ in LENS_MODELS.values())
+    return UsageError(
+        f"The COLMAP model has a camera of a kind that is not supported: {found}. Expected one of {known}; COLMAP's "
+        "image_undistorter makes PINHOLE cameras of any."
+    )
 
 
 _OBSERVATION = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
@@ -142,6 +170,11 @@ def _cameras_txt(data: bytes) -> dict[int, Lens]:
     cameras = {}
     for line in filter(str.strip, _lines(data)):
         key, model, width, height, *params = line.split()
+        counts = dict(LENS_MODELS.values())
+        if model not in counts:
+            raise _unknown_model(model)
+        if len(params) != counts[model]:
+            raise ValueError(f"{len(params)} parameters of a {model} camera")
         cameras[int(key)] = Lens(model, int(width), int(height), tuple(map(float, params)))
     return cameras
 

@@ -28,7 +28,8 @@ _FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "HEIF", "AVIF", "JPEG20
 _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, as many phones write
 _LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 _ORIENTATION, _MAKE, _MODEL, _EXIF_IFD = 0x0112, 0x010F, 0x0110, 0x8769
-_FOCAL_MM, _FOCAL_35MM, _PLANE_X_RESOLUTION, _PLANE_UNIT, _PIXEL_X = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
+_FOCAL_MM, _FOCAL_35MM, _PLANE_X_RESOLUTION, _PLANE_UNIT = 0x920A, 0xA405, 0xA20E, 0xA210
+_PIXEL_X, _PIXEL_Y = 0xA002, 0xA003
 _MM_PER_PLANE_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 
 
@@ -255,7 +256,9 @@ def _focal_px(exif: Exif, width: int, height: int) -> float | None:
     focal = _number(ifd.get(_FOCAL_35MM)) / DIAGONAL_35MM * math.hypot(width, height)
     if not focal > 0:
         pixels_per_mm = _number(ifd.get(_PLANE_X_RESOLUTION)) / _MM_PER_PLANE_UNIT.get(ifd.get(_PLANE_UNIT, 2), 25.4)
-        resized = max(width, height) / (_number(ifd.get(_PIXEL_X)) or max(width, height))
+        # Width and height of what the camera stored, which some programs leave lying when they turn the photo upright.
+        stored = max(_number(ifd.get(_PIXEL_X)), _number(ifd.get(_PIXEL_Y)))
+        resized = max(width, height) / (stored or max(width, height))
         focal = _number(ifd.get(_FOCAL_MM)) * pixels_per_mm * resized
     return focal if 0.2 < focal / max(width, height) < 20.0 else None
 

@@ -127,8 +127,7 @@ def undistort_masks(masks: Path, model: Path, views: Sequence[View], output: Pat
 
     Args:
         masks: Folder of masks, one of each view.
-        model: COLMAP model with the lenses the photos were taken with. A view that is not in it (a test view) has the
-            lens of the model's photos of its proportions.
+        model: COLMAP model with the lenses the photos were taken with.
         views: The undistorted views.
         output: Folder to write to.
     """
@@ -136,14 +135,9 @@ def undistort_masks(masks: Path, model: Path, views: Sequence[View], output: Pat
     from depthrf.io.colmap import read_model
 
     read = read_model(model)
-    lenses = {image.name: read.cameras[image.camera_id] for image in read.images.values()}
     for view in views:
-        used = read_mask(mask_path(masks, view.name))
-        height, width = used.shape
-        lens = lenses.get(view.name) or min(
-            read.cameras.values(), key=lambda c: abs(np.log(c.width * height / (c.height * width)))
-        ).resized(width, height)
-        moved = to_undistorted(used.astype(np.float32), view.camera, lens) > 0
+        used = read_mask(mask_path(masks, view.name)).astype(np.float32)
+        moved = to_undistorted(used, view.camera, read.lens_of(view)) > 0
         write_png(mask_path(output, view.name), moved.astype(np.uint8) * 255)
 
 

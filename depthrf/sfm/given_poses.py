@@ -79,6 +79,7 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
         database=database.name,
         features=features.name,
         consistency=found.share,
+        poses_refined=found.refined,
         warnings=found.warnings,
         notes=found.notes,
     )
@@ -86,10 +87,14 @@ def triangulate(job: TriangulateJob, report: Report) -> Model:
 
 @dataclass(frozen=True)
 class _Posed:
-    """A model of given poses, the share of verified matches that agree with it, and what the user should know."""
+    """A model of given poses, the share of verified matches that agree with it, and what the user should know.
+
+    refined: Its poses are adjusted ones.
+    """
 
     model: pycolmap.Reconstruction
     share: float
+    refined: bool
     warnings: list[str]
     notes: list[str]
 
@@ -98,10 +103,8 @@ def _posed(database: Path, job: TriangulateJob, work: Path, report: Report) -> _
     """Triangulates, adjusts poses and intrinsics where asked for, and adds matches along the poses' epipolar lines."""
     model = _triangulated(database, job, work, job.refine_intrinsics)
     share = _agreeing_share(model, database)
-    warnings: list[str] = []
-    notes: list[str] = []
+    given, warnings, notes = model, list[str](), list[str]()
     if job.refine_poses and model.num_points3D():
-        given = model
         model, share, note = _refined(model, share, database, job, work)
         notes.append(note)
         if job.test and model is not given:
@@ -111,13 +114,14 @@ def _posed(database: Path, job: TriangulateJob, work: Path, report: Report) -> _
             )
     elif share < _DOUBTFUL_CONSISTENCY and model.num_points3D():
         warnings = _advice(model, share, database, job, work)
+    refined = model is not given
     # Along lines that are off, wrong matches would be found and right ones lost.
     if model.num_points3D() and share >= _DOUBTFUL_CONSISTENCY and comparisons(database) <= _CHEAP_COMPARISONS:
         denser = job.folders.sfm / "known-lines.db"
         add_matches(model, database, denser, Trust().max_error_px, report)
         model = densify(model, denser, job.folders.images, work, Densify(), job.seed)
         denser.unlink()
-    return _Posed(model, share, warnings, notes)
+    return _Posed(model, share, refined, warnings, notes)
 
 
 def _refined(

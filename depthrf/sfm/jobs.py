@@ -114,7 +114,8 @@ class Model:
     """Result of :class:`ReconstructJob` and :class:`TriangulateJob`; the files lie in the job's folders.
 
     views: Undistorted views, test ones included. consistency: The self-check's total share. total, photos: What it
-    found of the whole model and of each photo; empty for given poses.
+    found of the whole model and of each photo; empty for given poses. poses_refined: Given poses were adjusted, and
+    the adjusted ones are better.
     """
 
     views: list[View]
@@ -128,6 +129,7 @@ class Model:
     mean_reprojection_error_px: float
     median_points_per_photo: float
     focal_px: float
+    poses_refined: bool = False
     total: Figures | None = None
     photos: dict[str, Figures] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,23 +55,24 @@ def register(job: RegisterJob, report: Report) -> Registration:
     model = pycolmap.Reconstruction(job.model)
     scene = _scene(model)
     new = {f"{_NEW}{index:05d}{photo.suffix}": photo for index, photo in enumerate(job.photos)}
-    cameras = {key: camera for key, photo in new.items() if (camera := _camera(model, photo)) is not None}
+    cameras = {key: fitting for key, photo in new.items() if (fitting := _cameras(model, photo))}
     failed = [
         Dropped(new[key].name, "its shape differs from the model's photos") for key in new.keys() - cameras.keys()
     ]
-    database = _match(job, model, {key: new[key] for key in cameras}, cameras, report)
+    first = {key: fitting[0] for key, fitting in cameras.items()}
+    database = _match(job, model, {key: new[key] for key in cameras}, first, report)
     found = _correspondences(database, scene)
     views: list[View] = []
     depths: dict[str, SparseDepths] = {}
-    for count, (key, camera) in enumerate(cameras.items()):
+    for count, key in enumerate(cameras):
         report("Placing photos", count, len(cameras))
         name = new[key].name
         xy, rows = found.get(key, (np.zeros((0, 2)), np.zeros(0, dtype=np.int64)))
-        pose = _pose(camera, xy, scene.points[rows], job.seed)
-        if isinstance(pose, str):
-            failed.append(Dropped(name, pose))
+        placed = _placed(cameras[key], xy, scene.points[rows], job.seed)
+        if isinstance(placed, str):
+            failed.append(Dropped(name, placed))
             continue
-        cam_from_world, inlier = pose
+        camera, cam_from_world, inlier = placed
         view = View(name, _undistort(new[key], job.output / name, camera), cam_from_world)
         views.append(view)
         depths[name] = _depths(view, camera, xy[inlier], rows[inlier], scene)
@@ -108,21 +109,19 @@ def _scene(model: pycolmap.Reconstruction) -> _Scene:
     return _Scene(points, covariance, np.bincount(point, minlength=len(ids)), rows, observed)
 
 
-def _camera(model: pycolmap.Reconstruction, photo: Path) -> pycolmap.Camera | None:
-    """The model's camera of the photo's size, or one of its shape rescaled to the size; None where there is none."""
+def _cameras(model: pycolmap.Reconstruction, photo: Path) -> list[pycolmap.Camera]:
+    """The model's cameras of the photo's size, or those of its shape rescaled to the size; most used ones first."""
     with Image.open(photo) as opened:
         width, height = opened.size
     used = Counter(i.camera_id for i in placed_images(model))
-    lenses = [
-        (key, lens_of(model.cameras[key])) for key, _ in sorted(used.items(), key=lambda item: (-item[1], item[0]))
+    keys = [key for key, _ in sorted(used.items(), key=lambda item: (-item[1], item[0]))]
+    same = [model.cameras[k] for k in keys if (model.cameras[k].width, model.cameras[k].height) == (width, height)]
+    lenses = [lens_of(model.cameras[key]) for key in keys]
+    return same or [
+        camera_of(lens.resized(width, height))
+        for lens in lenses
+        if abs(lens.width * height / (lens.height * width) - 1.0) < _ASPECT_TOLERANCE
     ]
-    for key, lens in lenses:
-        if (lens.width, lens.height) == (width, height):
-            return model.cameras[key]
-    for _, lens in lenses:
-        if abs(lens.width * height / (lens.height * width) - 1.0) < _ASPECT_TOLERANCE:
-            return camera_of(lens.resized(width, height))
-    return None
 
 
 def _match(
@@ -212,6 +211,28 @@ def _correspondences(database: Path, scene: _Scene) -> dict[str, tuple[Array, ND
         rows = [min(by_keypoint[k].items(), key=lambda item: (-item[1], item[0]))[0] for k in indices]
         result[new] = keypoints[new][indices], np.array(rows, dtype=np.int64)
     return result
+
+
+def _placed(
+    cameras: Sequence[pycolmap.Camera], xy: Array, points: Array, seed: int
+) -> tuple[pycolmap.Camera, Array, NDArray[np.bool_]] | str:
+    """The camera that explains the 2D-3D matches best with its pose, as :func:`_pose`, or why there is none.
+
+    With a wrong focal length a pose may have as many inliers; their errors are what is larger.
+    """
+    best: tuple[float, pycolmap.Camera, Array, NDArray[np.bool_]] | None = None
+    reason = ""
+    for camera in cameras:
+        pose = _pose(camera, xy, points, seed)
+        if isinstance(pose, str):
+            reason = reason or pose
+            continue
+        in_cam = points @ pose[0][:3, :3].T + pose[0][:3, 3]
+        shown = np.asarray(camera.img_from_cam(in_cam)).reshape(-1, 2)
+        error = float(np.median(np.nan_to_num(np.linalg.norm(shown - xy, axis=1), nan=np.inf)))
+        if best is None or error < best[0]:
+            best = error, camera, *pose
+    return reason if best is None else best[1:]
 
 
 def _pose(camera: pycolmap.Camera, xy: Array, points: Array, seed: int) -> tuple[Array, NDArray[np.bool_]] | str:

@@ -176,7 +176,10 @@ def _settle_scale(
             f"the sensor depth of {', '.join(contradicting)} does not fit the scene as that of the other photos does, "
             "and is left out. Check that these depth maps belong to these photos."
         )
-    if _poses_given(workspace) and (estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE):
+    poses = _poses(workspace)
+    near_metres = estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE
+    # Refinement keeps the scale on average, so it is known less well than from many keypoints.
+    if (poses == "given" and near_metres) or (poses == "refined" and estimate is None):
         return _Scale(1.0, "given poses taken as metric", estimate, contradicting)
     if estimate is None:
         console.warn("too few keypoints have sensor depth to find the scene's scale: going on without the sensor")
@@ -188,9 +191,10 @@ def _settle_scale(
     return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate, contradicting)
 
 
-def _poses_given(workspace: Workspace) -> bool:
+def _poses(workspace: Workspace) -> str | None:
+    """What ``sfm`` says of the poses: given, refined or estimated; None where it has not run."""
     record = workspace.record("sfm")
-    return record.is_file() and (read_json(record).get("summary") or {}).get("poses") == "given"
+    return (read_json(record).get("summary") or {}).get("poses") if record.is_file() else None
 
 
 def _keypoint_pairs(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from depthrf.geometry.camera import View
     from depthrf.geometry.lens import Lens
+    from depthrf.io.colmap import ColmapModel
     from depthrf.io.depth_maps import SensorMap
 
 MAX_DEPTH_M = 10.0
@@ -24,11 +25,10 @@ _MEDIUM_DOUBT = 2.0  # times the standard deviation where the sensor itself is o
 
 @dataclass(frozen=True)
 class SensorMaps:
-    """lenses: those that the photos were taken with, by photo name. shared: the lens, when there is only one."""
+    """Sensor maps with the ``model`` whose lenses the photos were taken with; None where ``sfm`` found none."""
 
     workspace: Workspace
-    lenses: dict[str, Lens]
-    shared: Lens | None
+    model: ColmapModel | None
 
     def metres(self, view: View, max_depth: float) -> NDArray[np.float32] | None:
         """Cleaned depth (H, W) in metres, 0 = missing; None where the photo has none.
@@ -69,7 +69,7 @@ class SensorMaps:
         pinhole = Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))
         if sensor.camera is not None:
             return pinhole
-        lens = self.lenses.get(view.name, self.shared) or pinhole
+        lens = pinhole if self.model is None else self.model.lens_of(view)
         _check_shape(self.workspace.sensor_depth / f"{view.stem}.png", sensor.metres.shape, lens)
         return lens
 
@@ -79,12 +79,7 @@ def open_sensor_maps(workspace: Workspace) -> SensorMaps:
     from depthrf.io.colmap import is_model, read_model
 
     folder = workspace.sfm / "sparse" / "0"
-    if not is_model(folder):
-        return SensorMaps(workspace, {}, None)
-    model = read_model(folder)
-    shared = next(iter(model.cameras.values())) if len(model.cameras) == 1 else None
-    lenses = {image.name: model.cameras[image.camera_id] for image in model.images.values()}
-    return SensorMaps(workspace, lenses, shared)
+    return SensorMaps(workspace, read_model(folder) if is_model(folder) else None)
 
 
 def metres_per_unit(workspace: Workspace) -> float | None:

@@ -288,7 +288,7 @@ def _finish(
         median_points_per_photo=model.median_points_per_photo,
         focal_px=model.focal_px,
         consistency=model.consistency,
-        poses="estimated" if joined is None else "refined" if _refines(workspace, joined, options) else "given",
+        poses="estimated" if joined is None else "refined" if model.poses_refined else "given",
         features=model.features,
     )
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.io.colmap import load_scene, read_model
+from depthrf.geometry.camera import Camera, View
+from depthrf.geometry.lens import Lens
+from depthrf.io.colmap import ColmapImage, ColmapModel, load_scene, read_model
 from depthrf.sfm._pycolmap import pycolmap
 
 
@@ -113,6 +115,42 @@ def test_damaged_and_missing_models(synthetic: Path, tmp_path: Path) -> None:
 
 def test_distorted_models_are_no_scenes(synthetic: Path, tmp_path: Path) -> None:
     for file in (synthetic / "txt").iterdir():
-        (tmp_path / file.name).write_text(file.read_text().replace(" PINHOLE ", " OPENCV_FISHEYE "))
+        (tmp_path / file.name).write_text(file.read_text().replace(" PINHOLE ", " SIMPLE_RADIAL "))
     with pytest.raises(UsageError, match="undistorted"):
         load_scene(tmp_path)
+
+
+def test_a_view_without_a_lens_of_its_own_has_the_one_like_it() -> None:
+    """Undistorting changes size and focal length a little: neither another zoom nor the turned camera is meant."""
+    lenses = {
+        1: Lens("SIMPLE_RADIAL", 640, 480, (500.0, 320.0, 240.0, 0.1)),
+        2: Lens("SIMPLE_RADIAL", 480, 640, (500.0, 240.0, 320.0, 0.1)),
+        3: Lens("SIMPLE_RADIAL", 640, 480, (900.0, 320.0, 240.0, 0.1)),
+    }
+    named = ColmapImage("a.jpg", 2, np.eye(4), np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
+    empty = np.zeros((0, 3))
+    model = ColmapModel(lenses, {1: named}, named.point_ids, empty, empty.astype(np.uint8), np.zeros(0))
+    landscape, zoomed = Camera(668, 490, 500.0, 500.0, 334.0, 245.0), Camera(656, 490, 900.0, 900.0, 328.0, 245.0)
+    portrait = Camera(490, 668, 500.0, 500.0, 245.0, 334.0)
+    for name, camera, key in (
+        ("a.jpg", landscape, 2),
+        ("new.jpg", landscape, 1),
+        ("new.jpg", portrait, 2),
+        ("new.jpg", zoomed, 3),
+    ):
+        assert model.lens_of(View(name, camera, np.eye(4))) == lenses[key]
+
+
+@pytest.mark.parametrize("kind", ["bin", "txt"])
+def test_a_camera_of_an_unknown_kind_is_named(synthetic: Path, tmp_path: Path, kind: str) -> None:
+    for file in (synthetic / kind).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    cameras = tmp_path / f"cameras.{kind}"
+    if kind == "bin":
+        data = bytearray(cameras.read_bytes())
+        data[12:16] = (14).to_bytes(4, "little")
+        cameras.write_bytes(data)
+    else:
+        cameras.write_text("1 SIMPLE_FISHEYE 1024 768 1000 512 384\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"not supported.*Expected one of SIMPLE_PINHOLE, PINHOLE"):
+        read_model(tmp_path)

@@ -128,6 +128,10 @@ def test_focal_from_millimetres_and_pixel_pitch(tmp_path: Path) -> None:
     ifd[0x920A], ifd[0xA20E], ifd[0xA210], ifd[0xA002] = 10.0, 1000.0, 3, 240
     Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=exif.tobytes())
     assert images.inspect_photo(tmp_path / "a.jpg").focal_px == pytest.approx(500.0)
+    for sides in ((180, 240), (240, 180)):  # upright portrait, with its own sides or those before it was turned
+        ifd[0xA002], ifd[0xA003] = sides
+        Image.fromarray(picture().swapaxes(0, 1)).save(tmp_path / "b.jpg", exif=exif.tobytes())
+        assert images.inspect_photo(tmp_path / "b.jpg").focal_px == pytest.approx(500.0)
 
 
 @pytest.mark.parametrize("focal", [0, 9999])

@@ -129,6 +129,12 @@ def test_only_tracked_poses_of_an_export_are_refined_unasked(photos: Workspace, 
     assert (moved > 1e-3) == tracked
 
 
+def test_tracked_poses_that_fit_already_are_kept(photos: Workspace) -> None:
+    truth = [PosedPhoto(v.name, _lens(v), v.cam_from_world) for v in corner.views(5)]
+    write_given_poses(photos.given_poses, truth, tracked=True)
+    assert sfm.run(photos, sfm.Options()).poses == "given"
+
+
 def _lens(view: View) -> Lens:
     camera = view.camera
     return Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))

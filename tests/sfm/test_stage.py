@@ -212,6 +212,30 @@ def test_a_photo_of_something_else_is_left_out(photos: Workspace) -> None:
     assert {run["features"] for run in ledger["runs"]} >= {"affine", "affine-guided", "plain"}
 
 
+def test_a_further_photo_has_the_zoom_that_fits(tmp_path: Path) -> None:
+    """Two focal lengths at one size: the one of most photos is not everybody's."""
+    wide = dataclasses.replace(corner.CAMERA, fx=150.0, fy=150.0)
+    views = [v.with_camera(wide) if i in (1, 4, 7) else v for i, v in enumerate(corner.views(9))]
+    workspace = corner.make_workspace(tmp_path / "workspace", views)
+    content = json.loads(workspace.photos.read_text(encoding="utf-8"))
+    for photo, view in zip(content["photos"], views, strict=True):
+        photo["camera_key"] = f"{view.camera.fx:.0f}"
+    workspace.photos.write_text(json.dumps(content), encoding="utf-8")
+    sfm.run(workspace, sfm.Options())
+    near, far = (dataclasses.replace(v, name=f"new {i}.png") for i, v in enumerate(corner.views(2, -0.35, 0.45)))
+    corner.write_photos(tmp_path / "photos", [near.with_camera(wide), far])
+    ledger = json.loads((workspace.sfm / "ledger.json").read_text(encoding="utf-8"))
+    result = register_photos(
+        workspace.sfm,
+        sorted((tmp_path / "photos").iterdir()),
+        tmp_path / "undistorted",
+        database=ledger["database"],
+        features=ledger["features"],
+        max_image_size=ledger["max_image_size"],
+    )
+    assert [v.camera.fx for v in result.views] == pytest.approx([150.0, corner.CAMERA.fx], rel=0.02)
+
+
 def test_photos_from_one_spot_are_refused(tmp_path: Path) -> None:
     target = corner.views(5)
     centre = target[2].centre

@@ -76,6 +76,19 @@ def test_given_poses_keep_their_metres_exactly(tmp_path):
     assert prepare(workspace, poses="given").metres_per_unit == 1.0
 
 
+@pytest.mark.parametrize(("poses", "unit"), [("refined", 1.0), ("estimated", None)])
+def test_refined_poses_keep_their_metres_where_keypoints_tell_no_scale(tmp_path, poses, unit):
+    workspace = make_workspace(tmp_path / "w", num_points=2)
+    write_sensor(workspace)
+    assert prepare(workspace, poses=poses).metres_per_unit == unit
+
+
+def test_refined_poses_are_measured_by_the_sensor_where_keypoints_tell(tmp_path):
+    workspace = make_workspace(tmp_path / "w", unit=1.04)
+    write_sensor(workspace)
+    assert prepare(workspace, poses="refined").metres_per_unit == pytest.approx(1 / 1.04, rel=0.01)
+
+
 def test_given_poses_in_another_unit_are_rescaled(tmp_path):
     workspace = make_workspace(tmp_path / "w", unit=100.0)
     write_sensor(workspace)
@@ -148,7 +161,7 @@ def test_a_photo_that_keypoints_cannot_place_is_placed_by_the_sensor(tmp_path):
     workspace = make_workspace(tmp_path / "w", num_points=6)
     write_sensor(workspace, hole=True)
     write_mono(workspace, kind="inverse_depth")
-    summary = prepare(workspace, poses="transforms.json")
+    summary = prepare(workspace, poses="given")
     assert not list(workspace.aligned_depth.glob("*.npy"))
     assert summary.num_mono == 4
     for view in views():
