@@ -20,17 +20,28 @@ from depthrf.errors import UsageError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = (), identity: bool = True, flag: bool = False) -> Any:
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+    identity: bool = True,
+    flag: bool = False,
+) -> Any:
     """A field of an options dataclass.
 
     Args:
         default: Default value, or a dataclass type for a nested group of options.
         help: One line for ``--help`` and the documentation.
         choices: Allowed values of a string option; empty means any.
+        least, most: Bounds of a number, or of each in a list.
         identity: False for options that do not change the result (device, threads); they do not make a stage stale.
         flag: True for an option in a group that its stage's command shows as a flag, as it does all those in none.
     """
-    metadata = {"help": help, "choices": choices, "identity": identity, "flag": flag}
+    bounds = {"least": least, "most": most}
+    metadata = {"help": help, "choices": choices, "identity": identity, "flag": flag, **bounds}
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -45,7 +56,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         where: What the user knows this table as, for the message, e.g. ``[train] in my.toml``.
 
     Raises:
-        UsageError: An unknown key (with the nearest known one), a value of the wrong type or outside its choices.
+        UsageError: An unknown key (with the nearest known one), a value of the wrong type or out of bounds.
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -56,11 +67,11 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
             raise UsageError(f"Unknown key {key!r} in {where}; {hint}")
-        chosen[name] = _convert(value, hints[name], fields[name].metadata.get("choices", ()), f"{key!r} in {where}")
+        chosen[name] = _convert(value, hints[name], fields[name].metadata, f"{key!r} in {where}")
     return cls(**chosen)
 
 
-def _convert(value: Any, hint: Any, choices: tuple[str, ...], where: str) -> Any:
+def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where} is a group of options, found {value!r}")
@@ -75,13 +86,17 @@ def _convert(value: Any, hint: Any, choices: tuple[str, ...], where: str) -> Any
     if typing.get_origin(hint) is tuple:
         (item, *_) = hint.__args__
         items = value if isinstance(value, (list, tuple)) else str(value).split(",")
-        return tuple(_convert(v, item, (), where) for v in items)
+        return tuple(_convert(v, item, metadata, where) for v in items)
     try:
         converted = _scalar(value, hint)
     except ValueError:
         raise UsageError(f"{where} should be {hint.__name__}, found {value!r}") from None
-    if choices and converted not in choices:
+    if (choices := metadata.get("choices")) and converted not in choices:
         raise UsageError(f"{where} should be one of {', '.join(choices)}; found {value!r}")
+    least, most = metadata.get("least"), metadata.get("most")
+    if (least is not None and not converted >= least) or (most is not None and not converted <= most):
+        upper = "" if most is None else f"at most {most:g}" if least is None else f" and at most {most:g}"
+        raise UsageError(f"{where} should be {'' if least is None else f'at least {least:g}'}{upper}; found {value!r}")
     return converted
 
 

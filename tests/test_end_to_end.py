@@ -118,6 +118,10 @@ def test_a_changed_option_redoes_only_what_depends_on_it(demo: Path) -> None:
     run("reconstruct", "photos", "-o", "ws", *SETTINGS, "--path=orbit", cwd=demo)
     after = finished(demo)
     assert {s for s in STAGES if after[s] != before[s]} == {"render"}
+    rendered = {p.name: p.stat().st_mtime_ns for p in (workspace(demo).render / "frames").iterdir()}
+    run("reconstruct", "photos", "-o", "ws", *SETTINGS, "--path=orbit", "--depth-video", cwd=demo)
+    assert workspace(demo).depth_video.is_file()
+    assert {p.name: p.stat().st_mtime_ns for p in (workspace(demo).render / "frames").iterdir()} == rendered
 
 
 def test_further_photos_are_registered_and_scored(demo: Path) -> None:

@@ -12,14 +12,14 @@ from depthrf.options import build, identity, option, to_dict
 
 @dataclass(frozen=True)
 class Inner:
-    rate: float = option(0.1, "a rate")
-    sizes: tuple[int, ...] = option((1, 2), "some sizes")
+    rate: float = option(0.1, "a rate", most=1)
+    sizes: tuple[int, ...] = option((1, 2), "some sizes", least=0, most=9)
 
 
 @dataclass(frozen=True)
 class Outer:
     kind: str = option("a", "a kind", choices=("a", "b"))
-    count: int = option(3, "a count")
+    count: int = option(3, "a count", least=1)
     where: Path | None = option(None, "a path")
     on: bool = option(False, "a switch")
     device: str = option("cpu", "a device", identity=False)
@@ -45,6 +45,9 @@ def test_json_round_trip() -> None:
         ({"count": "many"}, "should be int"),
         ({"count": 1.5}, "should be int"),
         ({"count": True}, "should be int"),
+        ({"count": 0}, r"'count' in \[test\] of x.toml should be at least 1; found 0"),
+        ({"inner": {"rate": "nan"}}, "should be at most 1"),
+        ({"inner": {"sizes": "4,10"}}, "at least 0 and at most 9; found '10'"),
         ({"inner": 3}, "group of options"),
         ({"on": "perhaps"}, "should be bool"),
     ],

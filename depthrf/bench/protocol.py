@@ -62,13 +62,15 @@ SEVERAL_SCALES: dict[str, Any] = {"model": {"field": {"antialias": True}}}
 
 @dataclass(frozen=True)
 class Options:
-    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids")
+    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids", least=1)
     ids: tuple[int, ...] = option((), "which views these are, as numbers from 0, e.g. 26,86,2,55; left out: the first")
     losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
     size: int = option(400, "side of the pictures in pixels")
-    scales: int = option(1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all")
-    test_every: int = option(1, "score every n-th test view")
-    seed: int = option(0, "seed of initialisation and sampling")
+    scales: int = option(
+        1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all", least=1
+    )
+    test_every: int = option(1, "score every n-th test view", least=1)
+    seed: int = option(0, "seed of initialisation and sampling", least=0)
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
@@ -124,12 +126,10 @@ def cells(options: Options) -> list[Cell]:
     known = next(f for f in LossOptions.__dataclass_fields__.values() if f.name == "depth").metadata["choices"]
     if unknown := [loss for loss in options.losses if loss not in known]:
         raise UsageError(f"Unknown depth loss {', '.join(unknown)}; expected some of {', '.join(known)}")
-    if min(options.views) < 1 or options.test_every < 1 or options.optimiser.steps < 1:
-        raise UsageError("--views, --test-every and --steps should be at least 1")
-    if options.scales < 1 or options.size // 2 ** (options.scales - 1) < _LEAST_SIDE:
+    if options.size // 2 ** (options.scales - 1) < _LEAST_SIDE:
         raise UsageError(
             f"--size {options.size} with --scales {options.scales} makes pictures of "
-            f"{options.size // 2 ** max(options.scales - 1, 0)} pixels; {_LEAST_SIDE} are the least"
+            f"{options.size // 2 ** (options.scales - 1)} pixels; {_LEAST_SIDE} are the least"
         )
     trainings = ("single", "multi") if options.scales > 1 else ("single",)
     return [Cell(views, loss, t) for views in options.views for loss in options.losses for t in trainings]

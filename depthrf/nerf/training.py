@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from depthrf.errors import UsageError
 from depthrf.nerf.adapting import adapted
 from depthrf.nerf.averaging import AveragedModel
 from depthrf.nerf.losses import grid_decay_rate, pixel_colors, total_loss
@@ -43,16 +42,10 @@ def prepare(
     device: torch.device,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> Trainer:
-    """A trainer with a new field for the photos of ``store``, with the options adapted to them.
-
-    Raises:
-        UsageError: Pixels without a ray.
-    """
+    """A trainer with a new field for the photos of ``store``, with the options adapted to them."""
     model, losses, optimiser = adapted(
         model, losses, optimiser, few, num_photos=store.num_photos, pixel_width=store.pixel_width
     )
-    if model.rays_across < 1:
-        raise UsageError(f"model.rays_across is {model.rays_across}; expected at least 1")
     torch.manual_seed(seed)
     field = RadianceField(model, num_photos=store.num_photos).to(device)
     return Trainer(field, optimiser, losses, seed=seed, workers=workers)

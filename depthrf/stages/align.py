@@ -22,7 +22,7 @@ REQUIRES = ("sfm", "depth")
 
 @dataclass(frozen=True)
 class Options:
-    seed: int = option(0, "seed of the robust fits")
+    seed: int = option(0, "seed of the robust fits", least=0)
 
 
 @dataclass(frozen=True)

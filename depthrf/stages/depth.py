@@ -41,7 +41,12 @@ class Options:
         "monocular depth network, used when its weights are there",
         choices=("omnidata", "midas", "depth-anything-v2-small", "none"),
     )
-    tiles: int = option(1, "also predict TILES x TILES overlapping parts of each photo, for finer detail; 1 = off")
+    tiles: int = option(
+        1,
+        "also predict TILES x TILES overlapping parts of each photo, for finer detail; 1 = off",
+        least=1,
+        most=_MAX_TILES,
+    )
     mono_depth: Path | None = option(
         None,
         "folder of monocular depth maps to use instead: <photo>.npy, .png (16-bit) or .exr, of the photos as taken",
@@ -56,7 +61,7 @@ class Options:
         "the network's arithmetic; auto: float16 on a GPU, float32 without",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    batch: int = option(0, "photos of one size predicted together; 0: 8 on a GPU, 1 without", identity=False)
+    batch: int = option(0, "photos of one size predicted together; 0: 8 on a GPU, 1 without", least=0, identity=False)
     device: str = option("auto", "where to run the network", choices=DEVICES, identity=False)
     stereo: StereoOptions = option(StereoOptions, "dense depth from the posed photos themselves")
 
@@ -102,10 +107,6 @@ def run(workspace: Workspace, options: Options) -> Summary:
     """
     from depthrf.io.colmap import read_model
 
-    if not 1 <= options.tiles <= _MAX_TILES:
-        raise UsageError(f"tiles should be between 1 and {_MAX_TILES}; found {options.tiles}")
-    if options.batch < 0:
-        raise UsageError(f"batch should be 0 (by itself) or more; found {options.batch}")
     names = sorted(image.name for image in read_model(workspace.undistorted_sparse).images.values())
     if options.mono_depth is not None:
         if options.source in ("stereo", "none"):

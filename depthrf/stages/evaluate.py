@@ -25,7 +25,7 @@ REQUIRES = ("sfm", "train")
 class Options:
     photos: Path | None = option(None, "further photos of the scene: registered to the model, then scored")
     leave_one_out: bool = option(False, "of 3 to 9 photos, score each with a short training run without it")
-    steps: int | None = option(None, "steps of each leave-one-out run; left out: a quarter of the field's")
+    steps: int | None = option(None, "steps of each leave-one-out run; left out: a quarter of the field's", least=1)
     lpips: str = option("alex", "features of LPIPS, used when their weights are there", choices=("alex", "vgg", "none"))
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 
@@ -73,8 +73,8 @@ def run(workspace: Workspace, options: Options) -> Summary:
 
     if options.photos and options.leave_one_out:
         raise UsageError("--photos and --leave-one-out exclude each other: run evaluate once with each.")
-    if options.steps is not None and not (options.leave_one_out and options.steps > 0):
-        raise UsageError("--steps is the length of each --leave-one-out run: give it together with that, at least 1.")
+    if options.steps is not None and not options.leave_one_out:
+        raise UsageError("--steps is the length of each --leave-one-out run: give it together with that.")
     target = device.resolve(options.device)
     lpips = None if options.lpips == "none" else load_lpips(options.lpips, target)
     field = load_field(workspace.checkpoint, target)

@@ -32,8 +32,8 @@ class Options:
         "unit of length: the scene's, as in transforms.json, or metres where they are known",
         choices=("scene", "metres"),
     )
-    max_sigma: float = option(0.05, "depth less sure than this share of itself is left out")
-    spacing: float = option(0.0, "distance between points, in these units; 0: by the photos' resolution")
+    max_sigma: float = option(0.05, "depth less sure than this share of itself is left out", least=0)
+    spacing: float = option(0.0, "distance between points, in these units; 0: by the photos' resolution", least=0)
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ class Options:
     depth_unit: float = option(0.001, "metres per count of PNG depth maps")
     depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
     export_poses: bool = option(True, "use poses that lie in the photo folder, as in phone apps' exports")
-    max_photos: int = option(60, "of an export, train on this many photos at most, at equal steps")
+    max_photos: int = option(60, "of an export, train on this many photos at most, at equal steps", least=1)
     masks: Path | None = option(
         None, "folder of masks <photo>.png, black = ignore; left out: `masks` in or beside the photo folder"
     )
-    frames: int = option(40, "of a video, this many frames at most")
+    frames: int = option(40, "of a video, this many frames at most", least=1)
     holdout: str | None = option(None, f"photos that only `evaluate` sees: {HOLDOUT_FORMS}")
 
 

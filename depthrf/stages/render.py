@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,9 @@ REQUIRES = ("sfm", "train")
 @dataclass(frozen=True)
 class Options:
     path: str = option("tour", "camera path of the video", choices=("tour", "orbit"))
-    seconds: float = option(6.0, "length of the video")
-    fps: int = option(24, "frames per second")
-    max_side: int = option(960, "longer side of the video in pixels")
+    seconds: float = option(6.0, "length of the video", least=0.1)
+    fps: int = option(24, "frames per second", least=1)
+    max_side: int = option(960, "longer side of the video in pixels", least=16)
     depth_video: bool = option(False, "also render a video of the depth, depth.mp4")
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 
@@ -112,21 +112,23 @@ def plan_path(workspace: Workspace, options: Options) -> list[View]:
 
 def _frames_dir(workspace: Workspace, options: Options, views: list[View]) -> Path:
     """The folder of frames, emptied unless what is there was rendered from the same field along the same path."""
+    import numpy as np
+
     frames = workspace.render / "frames"
+    poses = [v.cam_from_world for v in views]
     plan = {
         "options": identity(options),
         "inputs": fingerprints(workspace, inputs(workspace, options)),
         "fps": options.fps,
         "camera": views[0].camera,
-        "cam_from_world": [v.cam_from_world for v in views],
+        "cam_from_world": poses,
     }
     path = workspace.render / "path.json"
-    if path.exists() and frames.is_dir():
-        found = read_json(path)
-        if found.get("options") == plan["options"] and found.get("inputs") == plan["inputs"]:
-            return frames
-    fresh_dir(workspace.render)
-    frames.mkdir()
+    found = read_json(path) if path.exists() and frames.is_dir() else {}
+    same = found.get("inputs") == plan["inputs"] and found.get("camera") == asdict(views[0].camera)
+    if not (same and np.array_equal(found["cam_from_world"], poses)):
+        fresh_dir(workspace.render)
+        frames.mkdir()
     write_json(path, plan)
     return frames
 

@@ -30,8 +30,10 @@ class Options:
     poses: Path | None = option(
         None, "known poses: a transforms.json, a COLMAP model, or an export with poses; SfM then triangulates"
     )
-    max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found")
-    min_share: float = option(0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)")
+    max_image_size: int = option(1600, "longer side, in pixels, at which keypoints are found", least=64)
+    min_share: float = option(
+        0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)", least=0, most=1
+    )
     focal_px: float | None = option(
         None, "focal length of all photos in pixels, kept as given; also replaces that of given poses"
     )
@@ -47,8 +49,8 @@ class Options:
         "adjust given poses to the photos, where that fits better; auto: only those of an export, tracked by a device",
         choices=("auto", "yes", "no"),
     )
-    seed: int = option(0, "random seed; the same seed gives the same result on the same machine")
-    threads: int = option(0, "CPU threads; 0 uses all", identity=False)
+    seed: int = option(0, "random seed; the same seed gives the same result on the same machine", least=0)
+    threads: int = option(0, "CPU threads; 0 uses all", least=0, identity=False)
 
 
 @dataclass(frozen=True)

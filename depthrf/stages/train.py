@@ -24,14 +24,16 @@ REQUIRES = ("sfm", "merge")
 
 @dataclass(frozen=True)
 class Options:
-    max_side: int = option(800, "longer side in pixels at which photos are trained on")
+    max_side: int = option(800, "longer side in pixels at which photos are trained on", least=16)
     budget: str | None = option(None, "time for training instead of a number of steps: 90s, 10m, 1h")
-    seed: int = option(0, "seed of initialisation and sampling")
+    seed: int = option(0, "seed of initialisation and sampling", least=0)
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
     checkpoint_steps: int = option(
-        500, "steps between checkpoints, which take at most a tenth of the time", identity=False
+        500, "steps between checkpoints, which take at most a tenth of the time", least=1, identity=False
     )
-    preview_steps: int = option(200, "steps between the pictures in nerf/val, at most 3 % of the time", identity=False)
+    preview_steps: int = option(
+        200, "steps between the pictures in nerf/val, at most 3 % of the time", least=1, identity=False
+    )
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
     few: FewPhotosOptions = option(FewPhotosOptions, "what changes where photos are few")

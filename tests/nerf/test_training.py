@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from depthrf.errors import UsageError
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import Similarity, look_at
 from depthrf.io import trained_field
@@ -18,7 +17,6 @@ from depthrf.nerf.hashgrid import reference
 from depthrf.nerf.memory import Memory, training_memory
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import (
-    FewPhotosOptions,
     FieldOptions,
     GridOptions,
     LossOptions,
@@ -34,7 +32,7 @@ from depthrf.nerf.rays import Bounds, view_rays
 from depthrf.nerf.schedule import StepBudget, depth_factor, learning_rate, step_cost, unsplit_steps
 from depthrf.nerf.stepfun import distortion
 from depthrf.nerf.threads import Threads
-from depthrf.nerf.training import Trainer, prepare
+from depthrf.nerf.training import Trainer
 from depthrf.nerf.unseen import with_neighbours
 from depthrf.nerf.views import render_view
 
@@ -243,12 +241,6 @@ def test_a_run_goes_on_on_another_kind_of_device() -> None:
     t.restore(state)
     assert not any(group["capturable"] for group in t.optimiser.param_groups)
     t.advance(wall_store())
-
-
-def test_a_pixel_has_a_ray() -> None:
-    options, optimiser = replace(SMALL, rays_across=0), OptimiserOptions(steps=1)
-    with pytest.raises(UsageError, match="rays_across is 0"):
-        prepare(wall_store(), options, LossOptions(), FewPhotosOptions(), optimiser, seed=0, device=CPU)
 
 
 def test_rendering_goes_on_with_fewer_rays_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_a_sharp_subject_before_a_blurred_ground_is_sharp() -> None:
 
 def test_nothing_to_see() -> None:
     assert np.isnan(blur_px(np.full((600, 800), 128, np.uint8)))
-    assert np.isnan(blur_px(photo(np.full((600, 800), 128.0), noise=2.0))) or blur_px(photo(edges())) < 1.0
+    assert np.isnan(blur_px(photo(np.full((600, 800), 128.0), noise=2.0)))
 
 
 def test_exposure() -> None:

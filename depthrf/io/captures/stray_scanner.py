@@ -29,6 +29,7 @@ from depthrf.io.captures.capture import (
     world_from_quaternion,
 )
 from depthrf.io.given_poses import checked_lens
+from depthrf.io.video import read_frames
 
 KIND = "Stray Scanner recording"
 _COLUMNS = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -84,11 +85,6 @@ def _odometry(path: Path) -> list[tuple[int, np.ndarray]]:
 
 
 def _video_size(path: Path) -> tuple[int, int]:
-    import cv2
-
-    video = cv2.VideoCapture(str(path))
-    width, height = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    video.release()
-    if not width or not height:
-        raise UsageError(f"{path} is not a readable video.")
+    """Of the frames as recorded: some programs add a mark by which players turn them."""
+    height, width, _ = next(read_frames(path, [0], turned=False)).shape
     return width, height

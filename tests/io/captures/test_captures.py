@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,6 +130,18 @@ def test_stray_scanner_without_frames_gives_frames_of_its_video(sources: list[So
     for frame, index in zip(frames, (1, 3), strict=True):
         error = np.abs(frame.astype(int) - np.asarray(flat[index]))
         assert error.mean() < 6
+
+
+def test_a_mark_that_turns_the_video_turns_no_frame(sources: list[Source], tmp_path: Path) -> None:
+    writers.stray_scanner_video(tmp_path, sources)
+    (tmp_path / "rgb.mp4").rename(tmp_path / "straight.mp4")
+    marked = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-display_rotation", "90"]
+    marked += ["-i", str(tmp_path / "straight.mp4"), "-c", "copy", str(tmp_path / "rgb.mp4")]
+    subprocess.run(marked, check=True)
+    capture = find_capture(tmp_path)
+    assert capture is not None
+    camera = sources[0].view.camera
+    assert (capture.shots[0].lens.width, capture.shots[0].lens.height) == (camera.width, camera.height)
 
 
 def test_a_lost_scannet_pose_is_left_out(sources: list[Source], tmp_path: Path) -> None:
