@@ -22,8 +22,7 @@ class RadianceField(nn.Module):
         super().__init__()
         self.options = options
         self.field = FIELDS[options.field.kind](options.field)
-        rounds = len(options.proposal.num_samples)
-        self.proposals = nn.ModuleList(PROPOSALS[options.field.kind](options) for _ in range(rounds))
+        self.proposals = nn.ModuleList(PROPOSALS[options.field.kind](options))
         self.appearance = nn.Parameter(torch.zeros(num_photos, options.field.appearance))
 
     @property

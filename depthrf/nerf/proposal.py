@@ -44,4 +44,8 @@ class MlpProposal(nn.Module):
         return nn.functional.softplus(self.mlp(encoded)[..., 0].float() + self.bias)
 
 
-PROPOSALS: dict[str, Callable[[ModelOptions], nn.Module]] = {"hash": HashProposal, "mlp": MlpProposal}
+PROPOSALS: dict[str, Callable[[ModelOptions], list[nn.Module]]] = {
+    "hash": lambda options: [HashProposal(options) for _ in options.proposal.num_samples],
+    "mlp": lambda options: [MlpProposal(options)] * len(options.proposal.num_samples),
+}
+"""The network of each round by kind of field: hash grids of their own, or the same MLP in all (mip-NeRF 360)."""

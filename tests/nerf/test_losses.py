@@ -69,15 +69,21 @@ def test_cdf_is_zero_for_a_ray_that_ends_like_the_prior() -> None:
 
 
 def test_cdf_punishes_early_and_late_surfaces_and_ignores_errors_within_the_slack() -> None:
-    def surface_at(z: float) -> float:
-        weights = torch.zeros(1, 700, dtype=torch.float64)
-        weights[0, round((z - 0.5) / 0.005)] = 1.0
-        lv = level(weights)
-        return float(losses.cdf_depth(lv, torch.tensor([2.0]).double(), torch.tensor([0.1]).double(), OPTIONS))
+    t = torch.linspace(0.5, 4.0, 2001, dtype=torch.float64)[None]
+    tight = dataclasses.replace(OPTIONS, cdf_slack=0.0)
+    sigma = 0.1
+    eps = float(torch.hypot(torch.tensor(0.02 * 2.0), torch.tensor(sigma)))
 
-    right, early, late = surface_at(2.0), surface_at(1.2), surface_at(2.9)
-    assert early > 5 * right
-    assert late > 5 * right
+    def surface_at(z: float, options: LossOptions) -> float:
+        cdf = Normal(z, eps).cdf(t)
+        lv = Level(t, t, cdf[:, 1:] - cdf[:, :-1])
+        return float(losses.cdf_depth(lv, torch.tensor([2.0]).double(), torch.tensor([sigma]).double(), options))
+
+    for z in (1.8, 2.2):  # two standard deviations off
+        assert surface_at(z, OPTIONS) < 1e-6
+        assert surface_at(z, tight) > 1e-5
+    for z in (1.2, 2.9):
+        assert surface_at(z, OPTIONS) > 1e-3
 
 
 def test_l2_closed_form() -> None:

@@ -85,6 +85,14 @@ def trainer(
     return Trainer(model, options, loss or LossOptions(), seed=0)
 
 
+def test_rounds_share_the_published_proposal_network_but_no_hash_grid() -> None:
+    rounds = ProposalOptions(num_samples=(16, 16), width=16)
+    for options, count in ((MLP, 1), (replace(SMALL, proposal=rounds), 2)):
+        model = RadianceField(options, num_photos=3)
+        assert model.num_rounds == 3
+        assert len({id(network) for network in model.proposals}) == count
+
+
 def test_learns_a_wall_with_its_depth() -> None:
     wide = replace(SMALL, field=replace(SMALL.field, width=32))
     t, store = trainer(wide, 350), wall_store()
