@@ -81,15 +81,13 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
         if value is None or value == "":
             return None
         (hint,) = (a for a in hint.__args__ if a is not type(None))
-    if hint is Path:
-        return Path(value)
     if typing.get_origin(hint) is tuple:
         (item, *_) = hint.__args__
         items = value if isinstance(value, (list, tuple)) else str(value).split(",")
         return tuple(_convert(v, item, metadata, where) for v in items)
     try:
         converted = _scalar(value, hint)
-    except ValueError:
+    except (TypeError, ValueError):
         raise UsageError(f"{where} should be {hint.__name__}, found {value!r}") from None
     if (choices := metadata.get("choices")) and converted not in choices:
         raise UsageError(f"{where} should be one of {', '.join(choices)}; found {value!r}")
@@ -107,7 +105,9 @@ def _scalar(value: Any, hint: type) -> Any:
         if str(value).lower() in ("true", "yes", "1", "false", "no", "0"):
             return str(value).lower() in ("true", "yes", "1")
         raise ValueError
-    if isinstance(value, bool):
+    if isinstance(value, bool | Mapping | list):
+        raise ValueError
+    if hint is Path and not isinstance(value, str | Path):
         raise ValueError
     if hint is int and isinstance(value, float) and not value.is_integer():
         raise ValueError

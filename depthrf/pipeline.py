@@ -6,12 +6,13 @@ out keeps its default. ``pipelines/README.md`` lists the presets.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,21 @@ def load_pipeline(name: str) -> dict[str, Any]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} is not valid TOML: {e}") from None
-    for table, value in tables.items():
-        if table not in STAGES or not isinstance(value, Mapping):
-            raise UsageError(f"{path}: {table!r} is not a stage. Tables: {', '.join(STAGES)}")
+    _check_tables(tables, str(path))
     return tables
+
+
+def _check_tables(tables: Mapping[str, Any], source: str) -> None:
+    for table, value in tables.items():
+        if table not in STAGES:
+            raise UsageError(f"{source}: {table!r} is not a stage. Tables: {', '.join(STAGES)}")
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{source}: {table!r} is a table of options, as in {table}.NAME = VALUE; found {value!r}")
 
 
 def make_plan(tables: Mapping[str, Any], source: str) -> Plan:
     """Stage options from nested tables; ``source`` names them in messages. Relative paths become absolute."""
+    _check_tables(tables, source)
     plan = {}
     for stage in STAGES:
         built = options.build(stage_module(stage).Options, tables.get(stage, {}), f"[{stage}] of {source}")
@@ -97,7 +105,7 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set takes KEY=VALUE, for example train.batch_rays=2048; found {item!r}")
+            raise UsageError(f"--set takes KEY=VALUE, for example train.optimiser.batch_rays=2048; found {item!r}")
         tables = merge_tables(tables, nested(key, value))
     return tables
 
@@ -172,10 +180,9 @@ def run_stage(workspace: Workspace, stage: str, stage_options: Any, *, force: bo
         return dict(record["summary"])
 
     console.note(f"{stage}")
-    if distributed.is_first():
-        workspace.record(stage).unlink(missing_ok=True)
     start = time.monotonic()
-    summary = module.run(workspace, stage_options)
+    with _without_record(workspace, stage):
+        summary = module.run(workspace, stage_options)
     seconds = time.monotonic() - start
     if not distributed.is_first():
         return {}
@@ -201,12 +208,8 @@ def _fresh_record(
     workspace: Workspace, stage: str, identity: dict[str, Any], inputs: dict[str, str], outputs: list[Path]
 ) -> dict[str, Any] | None:
     """The stage's record if options, inputs and outputs are as they were when it was written."""
-    path = workspace.record(stage)
-    if not path.exists():
-        return None
-    try:
-        record = read_json(path)
-    except DepthrfError:
+    record = _read_record(workspace.record(stage))
+    if record is None:
         return None
     same = (
         record.get("identity") == identity
@@ -214,6 +217,32 @@ def _fresh_record(
         and record.get("outputs") == fingerprints(workspace, outputs)
     )
     return record if same else None
+
+
+@contextlib.contextmanager
+def _without_record(workspace: Workspace, stage: str) -> Iterator[None]:
+    """Takes a stage's record away while it runs; where it fails before it has changed its results, they keep it."""
+    path = workspace.record(stage)
+    if not distributed.is_first():
+        yield
+        return
+    record = _read_record(path)
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException:
+        outputs = record.get("outputs") if record else None
+        if outputs and outputs == fingerprints(workspace, [workspace.root / key for key in outputs]):
+            write_json(path, record)
+        raise
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """None where there is none, or a damaged one."""
+    try:
+        return read_json(path) if path.exists() else None
+    except DepthrfError:
+        return None
 
 
 def _versions() -> dict[str, str]:

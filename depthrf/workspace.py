@@ -186,10 +186,10 @@ def create_workspace(root: Path, photos: Path) -> Workspace:
     workspace = Workspace(root.absolute())
     if workspace.manifest.exists():
         found = read_json(workspace.manifest)
-        if found.get("photos") != str(photos.absolute()):
+        if Path(found.get("photos", "")).resolve() != photos.resolve():
             raise UsageError(
                 f"{root} is the workspace of {found.get('photos')}, not of {photos.absolute()}. "
-                "Give another folder with -o, or remove this one."
+                "Give another folder with -o."
             )
         return open_workspace(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf import __version__, pipeline
+from depthrf import __version__, cli, pipeline
 from depthrf.cli import flags, runs, shared
 from depthrf.options import to_dict
 
@@ -86,6 +88,11 @@ def test_every_command_has_help(command: str) -> None:
         (["reconstruct", "{tmp}/one", "--fov", "wide"], 2, "Invalid value for '--fov'"),
         (["reconstruct", "{tmp}/one", "--stepz", "1"], 2, "--stepz"),
         (["reconstruct", "{tmp}/one", "--set", "train.stepz=1"], 2, "Unknown key 'stepz'"),
+        (["reconstruct", "{tmp}/one", "--set", "max_side=3"], 2, "'max_side' is not a stage"),
+        (["reconstruct", "{tmp}/one", "--set", "train=3"], 2, "'train' is a table of options"),
+        (["reconstruct", "{tmp}/one", "--set", "train.max_side.x=3"], 2, "should be int"),
+        (["reconstruct", "{tmp}/one", "--set", "render.fps=0"], 2, "should be at least 1; found '0'"),
+        (["check", "{tmp}/one", "--json", "{tmp}/one/a.jpg"], 2, "no .json file"),
         (["ingest", "{tmp}/one", "--frames", "few"], 2, "Invalid value for '--frames'"),
         (["evaluate", "{tmp}/empty", "--photos", "{tmp}/file"], 2, "is a file"),
         (["export", "{tmp}/empty", "--max-sigma", "sure"], 2, "Invalid value for '--max-sigma'"),
@@ -125,6 +132,39 @@ def test_unrelated_photos_are_told(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "error:" in done.stderr
+
+
+def test_a_workspace_is_no_photo_folder(tmp_path: Path) -> None:
+    write_noise(tmp_path / "photos" / "a.jpg", 0)
+    depthrf("reconstruct", tmp_path / "photos", "-o", tmp_path / "ws")
+    done = depthrf("reconstruct", tmp_path / "ws")
+    assert done.returncode == 2
+    assert f"depthrf reconstruct {tmp_path / 'photos'} -o {tmp_path / 'ws'}" in " ".join(done.stderr.split())
+
+
+def test_an_interruption_has_its_own_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["depthrf", "check", str(tmp_path)])
+    monkeypatch.setattr(runs.checking, "run", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x.png")
+
+    monkeypatch.setattr(sys, "argv", ["depthrf", "check", str(tmp_path)])
+    monkeypatch.setattr(runs.checking, "run", full)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert "x.png: No space left on device. Make room" in " ".join(capsys.readouterr().err.split())
 
 
 def test_stage_without_its_input_names_the_next_command(tmp_path: Path) -> None:

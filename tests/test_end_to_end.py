@@ -115,7 +115,9 @@ def test_second_run_does_nothing(demo: Path) -> None:
 
 def test_a_changed_option_redoes_only_what_depends_on_it(demo: Path) -> None:
     before = finished(demo)
+    (workspace(demo).render / "kept.mp4").write_bytes(workspace(demo).video.read_bytes())
     run("reconstruct", "photos", "-o", "ws", *SETTINGS, "--path=orbit", cwd=demo)
+    assert (workspace(demo).render / "kept.mp4").is_file()
     after = finished(demo)
     assert {s for s in STAGES if after[s] != before[s]} == {"render"}
     rendered = {p.name: p.stat().st_mtime_ns for p in (workspace(demo).render / "frames").iterdir()}

@@ -32,7 +32,9 @@ def test_presets_are_all_described() -> None:
     [
         ("[train]\nstepz = 1", "Unknown key 'stepz'"),
         ("[trian]\nmax_side = 1", "'trian' is not a stage"),
-        ("train = 3", "'train' is not a stage"),
+        ("train = 3", "'train' is a table of options"),
+        ("[train]\nmax_side = [1, 2]", "should be int"),
+        ("[sfm]\nposes = 3", "should be Path"),
         ("[train", "not valid TOML"),
         ("[train.model.field]\nkind = 'gaussians'", "one of hash, mlp"),
     ],
@@ -142,6 +144,22 @@ def test_a_stage_that_failed_leaves_no_record(tmp_path: Path, toy: list[str]) ->
     with pytest.raises(IsADirectoryError):
         pipeline.run_stage(workspace, "first", ToyOptions())
     assert not workspace.record("first").exists()
+
+
+def test_results_keep_their_record_when_a_new_attempt_is_refused(
+    tmp_path: Path, toy: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(workspace: Workspace, options: ToyOptions) -> ToySummary:
+        raise UsageError("no GPU here")
+
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.stage_module("first"), "run", refuse)
+        with pytest.raises(UsageError, match="no GPU"):
+            pipeline.run_stage(workspace, "first", ToyOptions(text="b"))
+    run_both(workspace)
+    assert toy == ["first", "second"]
 
 
 def test_missing_earlier_stage_is_told(tmp_path: Path, toy: list[str]) -> None:

@@ -75,6 +75,7 @@ def test_workspaces_are_not_made_over_other_things(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the workspace of"):
         create_workspace(tmp_path / "ws", tmp_path / "other")
     assert create_workspace(tmp_path / "ws", photos) == open_workspace(tmp_path / "ws")
+    assert create_workspace(tmp_path / "ws", photos / ".." / "photos") == open_workspace(tmp_path / "ws")
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:

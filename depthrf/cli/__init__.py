@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import errno
 import sys
 from typing import Annotated
 
@@ -50,15 +52,27 @@ _SYSTEM_LIBRARIES = {
 }
 
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Entry point of the ``depthrf`` command."""
     process.tune()
+    sys.unraisablehook = _interrupt_again
     try:
-        app(standalone_mode=False)
+        # Newer versions of typer return the exit code of an interruption instead of raising it.
+        if code := app(standalone_mode=False):
+            raise KeyboardInterrupt if code == _INTERRUPTED else SystemExit(code)
     except DepthrfError as e:
         _fail(str(e), e.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("Interrupted. Run the same command again to go on.", 130)
+        _fail("Interrupted. Run the same command again to go on.", _INTERRUPTED)
+    except OSError as e:
+        if e.errno not in _OF_THE_DISK:
+            raise
+        where = f" {e.filename}" if e.filename else ""
+        _fail(f"Cannot write or read{where}: {e.strerror}. Make room or give permission, and run it again.", 1)
     except ImportError as e:
         package = next((deb for name, deb in _SYSTEM_LIBRARIES.items() if name in str(e)), None)
         if package is None:
@@ -68,6 +82,14 @@ def main() -> None:
         if not hasattr(e, "format_message"):  # not a message of the argument parser
             raise
         _fail(e.format_message(), 2)
+
+
+def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C while C code calls back, as a compiler does, cannot be raised there and would be lost."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _fail(message: str, code: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from depthrf import console, pipeline
+from depthrf import __version__, console, pipeline
 from depthrf.cli.flags import group_flags, pipeline_flags, stage_flags, tables, with_flags
 from depthrf.cli.shared import (
     DeviceOpt,
@@ -32,7 +33,7 @@ from depthrf.options import build
 from depthrf.stages import check as checking
 from depthrf.stages import evaluate as evaluation
 from depthrf.stages import export as exporting
-from depthrf.workspace import create_workspace, lock, open_workspace
+from depthrf.workspace import create_workspace, lock, open_workspace, write_json
 
 RECONSTRUCT = {
     **pipeline_flags(
@@ -118,10 +119,13 @@ def demo(
 
     photos = output / "photos"
     if not (output / "ground_truth" / "transforms.json").exists():
-        if output.exists() and any(output.iterdir()):
+        begun = output / "demo.json"
+        if output.exists() and any(output.iterdir()) and not begun.exists():
             raise UsageError(f"{output} already exists and holds no demo. Give a new or empty folder with -o.")
         console.note(f"rendering the demo room's photos into {photos}")
-        writable(lambda: write_demo(output), output)
+        writable(lambda: write_json(begun, {"depthrf": __version__}), output)
+        with console.stepwise() as progress:
+            writable(lambda: write_demo(output, on_step=partial(progress, "rendering photos")), output)
     given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(DEMO, values))
     plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output / "workspace", photos)
@@ -138,6 +142,8 @@ def check(
 ) -> None:
     """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
     check_source(photos)
+    if report is not None and report.exists() and report.suffix.lower() != ".json":
+        raise UsageError(f"{report} exists and is no .json file; give another one to --json.")
     checked = checking.run(photos, **tables(CHECK, values).get("ingest", {}))
     if report is not None:
         writable(lambda: checking.write_json_report(report, checked), report)

@@ -41,7 +41,9 @@ def stage_command(stage: str) -> Callable[..., None]:
         **values: Any,
     ) -> None:
         device = values.pop("device", None) or "auto"
-        changes = pipeline.merge_tables(tables(flags, values), {stage: pipeline.assignments(settings or [])})
+        # As `reconstruct` takes it, with the stage's name before the option's, is right too.
+        given = pipeline.assignments(item.removeprefix(f"{stage}.") for item in settings or [])
+        changes = pipeline.merge_tables(tables(flags, values), {stage: given})
         run_single(open_workspace(workspace), stage, changes, preset=preset, device=device, force=force)
 
     return command

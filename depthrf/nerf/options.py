@@ -80,10 +80,10 @@ class UnseenOptions:
     share: float = option(0.0, "share of a batch's rays that are such rays instead of pixels", least=0, most=1)
     angle: float = option(3.14159, "greatest turn about the vertical, radians")
     tilt: float = option(0.4, "greatest turn up or down, radians")
-    distortion: float = option(0.02, "weight of their distortion")
-    opacity: float = option(0.01, "weight of their opacity")
-    edges: float = option(0.03, "weight of the colour edges between neighbouring ones")
-    reach: float = option(0.1, "greatest angle between neighbours, radians")
+    distortion: float = option(0.02, "weight of their distortion", least=0)
+    opacity: float = option(0.01, "weight of their opacity", least=0)
+    edges: float = option(0.03, "weight of the colour edges between neighbouring ones", least=0)
+    reach: float = option(0.1, "greatest angle between neighbours, radians", least=0)
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,22 @@ class LossOptions:
     """Weights of the losses (``losses.py`` has the equations)."""
 
     depth: str = option("cdf", "depth loss", choices=("cdf", "l2", "urf", "ds_nerf", "none"))
-    depth_weight: float = option(1.0, "factor on the whole depth loss")
-    depth_final: float = option(1.0, "what this factor has shrunk to at the last step, as a share of it")
-    cdf_empty: float = option(1.0, "cdf: weight of the empty-space term")
-    cdf_bound: float = option(0.1, "cdf: weight of the Gaussian bound terms")
-    cdf_slack: float = option(1.0, "cdf: slack beta, in standard deviations of the prior depth")
-    surface: float = option(0.01, "thickness epsilon of a surface, as a share of its depth")
-    charbonnier: float = option(0.001, "padding of the Charbonnier photometric loss")
-    interlevel: float = option(1.0, "weight of the proposal loss")
-    distortion: float = option(0.01, "weight of the distortion loss")
-    appearance: float = option(1e-3, "weight of the squared appearance embedding")
-    grid_decay: float = option(0.1, "weight of the squared entries of the hash grids, means of levels")
-    pose: float = option(1.0, "weight of the squared pose corrections (radians, normalised lengths), mean over photos")
+    depth_weight: float = option(1.0, "factor on the whole depth loss", least=0)
+    depth_final: float = option(
+        1.0, "what this factor has shrunk to at the last step, as a share of it", least=0, most=1
+    )
+    cdf_empty: float = option(1.0, "cdf: weight of the empty-space term", least=0)
+    cdf_bound: float = option(0.1, "cdf: weight of the Gaussian bound terms", least=0)
+    cdf_slack: float = option(1.0, "cdf: slack beta, in standard deviations of the prior depth", least=0)
+    surface: float = option(0.01, "thickness epsilon of a surface, as a share of its depth", least=1e-6)
+    charbonnier: float = option(0.001, "padding of the Charbonnier photometric loss", least=0)
+    interlevel: float = option(1.0, "weight of the proposal loss", least=0)
+    distortion: float = option(0.01, "weight of the distortion loss", least=0)
+    appearance: float = option(1e-3, "weight of the squared appearance embedding", least=0)
+    grid_decay: float = option(0.1, "weight of the squared entries of the hash grids, means of levels", least=0)
+    pose: float = option(
+        1.0, "weight of the squared pose corrections (radians, normalised lengths), mean over photos", least=0
+    )
     unseen: UnseenOptions = option(UnseenOptions, "rays of unseen cameras")
 
 
@@ -114,12 +118,12 @@ class FewPhotosOptions:
     counts, and nothing comes to know surfaces better than the depth prior.
     """
 
-    most: int = option(9, "number of photos up to which this holds; 0: never")
+    most: int = option(9, "number of photos up to which this holds; 0: never", least=0)
     view_degree: int = option(0, "greatest degree of the view-direction encoding")
     unseen_share: float = option(0.25, "least share of rays of unseen cameras", least=0, most=1)
     pixel_jitter: float = option(1.0, "least share of a pixel's width over which rays are spread")
     rays_across: int = option(1, "greatest number of rays across a pixel", least=1)
-    grid_decay: float = option(0.1, "least weight of the squared entries of the hash grids")
+    grid_decay: float = option(0.1, "least weight of the squared entries of the hash grids", least=0)
     depth_share: float = option(0.25, "greatest least share of a batch's rays that have a depth prior", least=0, most=1)
     contrast_share: float = option(
         0.0, "greatest least share whose pixel differs from those around it", least=0, most=1
@@ -162,8 +166,8 @@ class OptimiserOptions:
     steps: int = option(20000, "training steps", least=1, flag=True)
     batch_rays: int = option(4096, "rays per step, one of each pixel", least=1, flag=True)
     pixels: PixelOptions = option(PixelOptions, "the pixels whose rays make up a batch")
-    rate: float = option(1e-2, "first learning rate")
-    rate_final: float = option(1e-3, "last learning rate")
+    rate: float = option(1e-2, "first learning rate", least=1e-9)
+    rate_final: float = option(1e-3, "last learning rate", least=1e-9)
     pose_rate: float = option(
         0.0, "first learning rate of corrections to the photos' poses; 0: poses are kept", least=0
     )

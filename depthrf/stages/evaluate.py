@@ -13,7 +13,7 @@ from depthrf import console, device
 from depthrf.errors import UsageError
 from depthrf.options import option
 from depthrf.stages.scoring import Row, mean_scores, print_table, score_view, spread
-from depthrf.workspace import Workspace, fresh_dir, write_json
+from depthrf.workspace import Workspace, write_json
 
 if TYPE_CHECKING:
     from depthrf.stages.held_out import HeldOut
@@ -81,8 +81,9 @@ def run(workspace: Workspace, options: Options) -> Summary:
     if options.leave_one_out:
         found, rows = leave_one_out.run(workspace, lpips, steps=options.steps, device=options.device)
     else:
-        fresh_dir(workspace.evaluation_dir)
         found = held_out.find(workspace, options.photos)
+        for picture in workspace.evaluation_dir.glob("*.png"):  # of what was scored before
+            picture.unlink()
         rows = [
             score_view(
                 field,

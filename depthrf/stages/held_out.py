@@ -121,9 +121,10 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     if known := len(collected) - len(paths):
         console.warn(f"{known} of the photos in {folder} were trained on; they are not scored")
     if not paths:
-        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} usable, all of them trained on.")
+        trained_on = ", all of them trained on" if collected else ""
+        raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} usable{trained_on}.")
     ledger = read_json(workspace.sfm / "ledger.json")
-    undistorted = workspace.evaluation_dir / "undistorted"
+    undistorted = fresh_dir(workspace.evaluation_dir / "undistorted")
     with console.stepwise() as progress:
         found = register_photos(
             workspace.sfm,

@@ -33,7 +33,7 @@ class Options:
     sensor_depth: Path | None = option(
         None, "folder of sensor depth maps named like the photos: 16-bit PNG (millimetres), npy or EXR (metres)"
     )
-    depth_unit: float = option(0.001, "metres per count of PNG depth maps")
+    depth_unit: float = option(0.001, "metres per count of PNG depth maps", least=1e-9)
     depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
     export_poses: bool = option(True, "use poses that lie in the photo folder, as in phone apps' exports")
     max_photos: int = option(60, "of an export, train on this many photos at most, at equal steps", least=1)

@@ -58,7 +58,7 @@ def run(workspace: Workspace, lpips: Lpips | None, *, steps: int | None, device:
     key = _key(workspace, options)
     folder = workspace.evaluation_dir / "leave_one_out"
     if not (folder / "key.json").is_file() or read_json(folder / "key.json").get("key") != key:
-        fresh_dir(workspace.evaluation_dir)
+        fresh_dir(folder)
         write_json(folder / "key.json", {"key": key})
     depth: dict[str, NDArray[np.float32]] = {}
     rows, sensor = [], False
@@ -69,6 +69,7 @@ def run(workspace: Workspace, lpips: Lpips | None, *, steps: int | None, device:
             keypoints = keypoint_depth(view, scene.depths[view.name])
             write_json(done, _fold(workspace, folder / view.stem, view, options, keypoints, lpips))
             shutil.rmtree(folder / view.stem)
+        shutil.copyfile(done.with_suffix(".png"), workspace.evaluation_dir / f"{view.stem}.png")
         row = read_json(done)
         sensor = sensor or row.pop("depth_reference") == "sensor"
         rows.append(row)
@@ -123,7 +124,7 @@ def _fold(
         load_field(fold.checkpoint, resolve(options["train"].device)),
         view,
         workspace.undistorted_images / view.name,
-        workspace.evaluation_dir / f"{view.stem}.png",
+        workspace.evaluation_dir / "leave_one_out" / f"{view.stem}.png",
         masks=workspace.undistorted_masks,
         reference=keypoints if reference is None else reference,
         lpips=lpips,

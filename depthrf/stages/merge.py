@@ -31,8 +31,8 @@ _METRIC_TOLERANCE = 0.15
 
 @dataclass(frozen=True)
 class Options:
-    max_sensor_depth: float = option(MAX_DEPTH_M, "sensor depth beyond this is dropped, metres")
-    max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped")
+    max_sensor_depth: float = option(MAX_DEPTH_M, "sensor depth beyond this is dropped, metres", least=0.1)
+    max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped", least=0)
     fill: bool = option(True, "depth between that of stereo, where the other photos bear it out")
     seed: int = option(0, "seed of the robust fits", least=0)
 

@@ -127,8 +127,9 @@ def _frames_dir(workspace: Workspace, options: Options, views: list[View]) -> Pa
     found = read_json(path) if path.exists() and frames.is_dir() else {}
     same = found.get("inputs") == plan["inputs"] and found.get("camera") == asdict(views[0].camera)
     if not (same and np.array_equal(found["cam_from_world"], poses)):
-        fresh_dir(workspace.render)
-        frames.mkdir()
+        fresh_dir(frames)
+        for video in (workspace.video, workspace.depth_video):
+            video.unlink(missing_ok=True)
     write_json(path, plan)
     return frames
 

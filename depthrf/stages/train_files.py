@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthrf import console
 from depthrf.errors import DepthrfError
-from depthrf.workspace import Workspace, fresh_dir
+from depthrf.workspace import Workspace, remove
 
 if TYPE_CHECKING:
     from depthrf.io.trained_field import TrainedField
@@ -60,7 +60,10 @@ class TrainingFiles:
             trainer.restore(trained_field.read(workspace.checkpoint, trainer.device))
             console.note(f"  going on from step {trainer.step}")
         elif self._writes:
-            fresh_dir(workspace.nerf)
+            workspace.nerf.mkdir(parents=True, exist_ok=True)
+            for path in (workspace.checkpoint, workspace.metrics):
+                path.unlink(missing_ok=True)
+            remove(workspace.previews)
         self._start = time.monotonic() - max(seconds, 0.0)
         self._measured = (trainer.num_rays, self.elapsed)
         self._last_skipped = -1

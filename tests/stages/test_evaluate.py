@@ -151,6 +151,9 @@ def test_leave_one_out_scores_every_photo(tmp_path: Path, monkeypatch: pytest.Mo
     picture = read_rgb(workspace.evaluation_dir / "0.png")
     assert picture.shape == (18 + 24, 5 * 32, 3)  # photo, rendering, error, depth, reference depth
 
+    with pytest.raises(DepthrfError, match="No held-out views"):  # which costs nothing that was scored
+        evaluate.run(workspace, evaluate.Options(device="cpu"))
+    assert (workspace.evaluation_dir / "0.png").is_file()
     (workspace.evaluation_dir / "leave_one_out" / "1.json").unlink()
     rows = [(workspace.evaluation_dir / "leave_one_out" / f"{n}.json").stat().st_mtime_ns for n in "02"]
     evaluate.run(workspace, evaluate.Options(leave_one_out=True, steps=3, device="cpu"))
