@@ -82,8 +82,8 @@ def l2_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -
 def urf_depth(level: Level, depth: Tensor, sigma: Tensor, options: LossOptions) -> Tensor:
     """Urban Radiance Fields: L2, the weights near D shaped as a Gaussian of deviation eps / 3, and empty space before.
 
-    eps is three standard deviations of the surface, hypot(surface * D, sigma). It does not shrink as training goes on, as
-    the paper's does: how sure the depth is, is known here (starting ten times as wide was worse, RESULTS.md).
+    eps is three standard deviations of the surface, hypot(surface * D, sigma). Unlike the paper's it does not shrink as
+    training goes on: how sure the depth is, is known here (starting ten times as wide was worse, RESULTS.md).
     """
     valid = depth > 0
     centre = torch.where(valid, depth, 1.0)[:, None]
