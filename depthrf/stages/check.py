@@ -35,29 +35,41 @@ class Checked:
 
 
 def run(source: Path, masks: Path | None = None, frames: int = Options().frames) -> Checked:
-    """Looks at the photos of a folder, or at the frames that would be taken of a video, and prints what it finds.
+    """Looks at the photos of a folder or export, or at frames of a video, and prints what it finds.
 
     Args:
-        source: The folder or video.
+        source: The folder, video or export with poses.
         masks, frames: As :class:`depthrf.stages.ingest.Options` has them.
 
     Raises:
         UsageError: Photos or masks do not exist or are of another kind.
         DepthrfError: A video cannot be decoded, or a mask does not fit its photo.
     """
-    from depthrf.io.clip import check_source, take_frames
-    from depthrf.io.photo_folder import examine_photos, list_files
+    from depthrf.io.clip import check_source
 
     start = time.monotonic()
     check_source(source)
-    rejected: list[Rejected] = []
     with tempfile.TemporaryDirectory(prefix="depthrf-check-") as scratch:
-        if source.is_dir():
-            good, rejected = examine_photos(list_files(source, "photo folder"))
-        else:
-            good, _ = take_frames(source, Path(scratch), frames)
+        good, rejected = _photos(source, frames, Path(scratch))
         report = _check(source, good, masks)
     return Checked(report, tuple(rejected), round(time.monotonic() - start, 1))
+
+
+def _photos(source: Path, frames: int, scratch: Path) -> tuple[list[UsablePhoto], list[Rejected]]:
+    """What ``ingest`` would use of a folder, a video or an export with poses; a video's frames go to ``scratch``."""
+    from depthrf.io.clip import take_frames
+    from depthrf.io.photo_folder import examine_photos, list_files
+    from depthrf.stages.ingest_capture import find
+
+    if not source.is_dir():
+        return take_frames(source, scratch, frames)[0], []
+    capture = find(source, Options().max_photos, None)
+    if capture is None:
+        return examine_photos(list_files(source, "photo folder"))
+    console.note(f"{capture.kind} found: {len(capture.shots)} photos with poses")
+    if capture.shots[0].frame is not None:
+        return take_frames(capture.shots[0].photo, scratch, frames)[0], []
+    return examine_photos([shot.photo for shot in capture.shots])
 
 
 def _check(source: Path, good: list[UsablePhoto], given_masks: Path | None) -> Report:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depthrf.io.transforms_json import write_transforms
 from depthrf.stages import check
 from tests.sfm import corner
 
@@ -33,6 +34,15 @@ def test_good_photos(photos: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("green: ")
     assert all(p.name in done.stderr for p in photos.iterdir())
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_photos_of_an_export_lie_where_it_says(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    photos.rename(tmp_path / "export" / "images")
+    write_transforms(tmp_path / "export" / "transforms.json", corner.views(6), image_folder="images")
+    done = run("export", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "6 photos with poses" in done.stderr
 
 
 def test_json_for_scripts(photos: Path, tmp_path: Path) -> None:
