@@ -72,6 +72,7 @@ def doctor(
     folder: Annotated[Path, typer.Argument(help="Where the workspace would be.")] = Path(),
 ) -> None:
     """Looks at what this machine has and says what to do about what it lacks; exit code 1 if depthrf cannot run."""
+    from rich.markup import escape
     from rich.table import Table
 
     from depthrf.doctor import examine
@@ -80,7 +81,7 @@ def doctor(
     table = Table(box=None, show_header=False, pad_edge=False)
     for f in findings:
         mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
-        table.add_row(mark, f.what, f.found.replace("[", "\\[") + (f"\n-> {f.fix}" if f.fix else ""))
+        table.add_row(mark, f.what, escape(f.found + (f"\n-> {f.fix}" if f.fix else "")))
     console.console().print(table)
     if any(f.required for f in findings):
         sys.exit(1)

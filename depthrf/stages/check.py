@@ -141,6 +141,7 @@ def _print(report: Report) -> None:
 
 def _table(photos: Sequence[PhotoVerdict]) -> Table:
     """One row a photo; what is the same for all of them stands in the title."""
+    from rich.markup import escape
     from rich.table import Table
 
     cells = {
@@ -167,7 +168,7 @@ def _table(photos: Sequence[PhotoVerdict]) -> Table:
         style = "yellow" if name == "remarks" else ""
         table.add_column(name, justify="left" if words else "right", style=style, min_width=width)
     for row in zip(*(column for name, column in cells.items() if name not in same), strict=True):
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 

@@ -109,6 +109,7 @@ def spread(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 def print_table(rows: list[Row], notes: list[str]) -> None:
     """One line a view, then the mean and, over several views, the standard deviation."""
+    from rich.markup import escape
     from rich.table import Table
 
     mean, deviations = mean_scores(rows), spread(rows)
@@ -117,7 +118,7 @@ def print_table(rows: list[Row], notes: list[str]) -> None:
 
     def add(title: str, values: Row) -> None:
         cells = (values.get(name) for name in names)
-        table.add_row(title, *("-" if value is None else f"{value:.3f}" for value in cells))
+        table.add_row(escape(title), *("-" if value is None else f"{value:.3f}" for value in cells))
 
     for row in rows:
         add(row["name"], row)

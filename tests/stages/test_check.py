@@ -28,6 +28,8 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_good_photos(photos: Path, tmp_path: Path) -> None:
+    first = min(photos.iterdir())
+    first.rename(first.with_name("a[edit].png"))
     before = sorted(tmp_path.rglob("*"))
     done = run(photos, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
