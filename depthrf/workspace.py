@@ -192,7 +192,8 @@ def create_workspace(root: Path, photos: Path) -> Workspace:
                 "Give another folder with -o."
             )
         return open_workspace(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    lost = workspace.record("ingest").is_file()  # a workspace whose manifest was damaged and removed
+    if not lost and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} already exists and is not a depthrf workspace. Give a new or empty folder with -o.")
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -78,6 +78,14 @@ def test_workspaces_are_not_made_over_other_things(tmp_path: Path) -> None:
     assert create_workspace(tmp_path / "ws", photos / ".." / "photos") == open_workspace(tmp_path / "ws")
 
 
+def test_a_workspace_without_its_manifest_is_taken_up_again(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "ws", tmp_path)
+    write_json(workspace.record("ingest"), {"stage": "ingest"})
+    workspace.manifest.unlink()
+    assert create_workspace(tmp_path / "ws", tmp_path) == open_workspace(tmp_path / "ws")
+    assert workspace.record("ingest").is_file()
+
+
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"Cannot write|already exists"):

@@ -62,7 +62,8 @@ def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds
             "far": field.bounds.far,
             "max_side": field.max_side,
         }
-        torch.save(content, temporary)
+        with open(temporary, "wb") as handle:  # where a full disk is an OSError
+            torch.save(content, handle)
 
 
 def read(path: Path, device: torch.device) -> dict[str, Any]:

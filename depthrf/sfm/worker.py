@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ from depthrf.errors import DepthrfError
 from depthrf.sfm.jobs import Job, Progress, ReconstructJob, RegisterJob, Report, Result, TriangulateJob
 
 _POLL_SECONDS = 0.3
+_FULL_DISK = 2**20  # bytes
 
 
 def run_job(job: Job, log: Path, progress: Progress) -> Result:
@@ -65,8 +67,7 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
     assert child.stdout is not None
     watching = contextlib.ExitStack()
     try:
-        pickle.dump(job, child.stdin)
-        child.stdin.flush()
+        _send(child.stdin, pickle.dumps(job))
         while True:
             kind, value = pickle.load(child.stdout)
             if kind == "progress":
@@ -75,8 +76,7 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
                 watching.enter_context(_polling(value, progress))
             elif kind == "watched":
                 watching.close()
-                child.stdin.write(b"\n")
-                child.stdin.flush()
+                _send(child.stdin, b"\n")
             elif kind == "result":
                 result: Result = value
                 return result
@@ -84,10 +84,19 @@ def _listen(child: subprocess.Popen[bytes], job: Job, log: Path, progress: Progr
                 raise DepthrfError(value)
             else:
                 raise DepthrfError(f"Structure from motion failed: {value}. The log is {log}.")
-    except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+    except (EOFError, pickle.UnpicklingError):
         raise DepthrfError(_death(child.wait(), log)) from None
     finally:
         watching.close()
+
+
+def _send(stream: IO[bytes], data: bytes) -> None:
+    """Raises EOFError where nobody reads any more."""
+    try:
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        raise EOFError from None
 
 
 @contextlib.contextmanager
@@ -125,6 +134,8 @@ def _death(code: int, log: Path) -> str:
         cause = f"was ended by {name}"
         if name == "SIGKILL":
             cause += ", probably because memory ran out: use fewer or smaller photos (max_image_size)"
+        elif shutil.disk_usage(log.parent).free < _FULL_DISK:
+            cause += ", probably because the disk is full: make room and run it again"
     else:
         cause = f"ended with code {code}"
     return f"Structure from motion (pycolmap) {cause}. The log is {log}."

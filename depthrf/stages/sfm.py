@@ -35,9 +35,11 @@ class Options:
         0.5, "stop when a smaller share of the photos can be placed (never fewer than 3)", least=0, most=1
     )
     focal_px: float | None = option(
-        None, "focal length of all photos in pixels, kept as given; also replaces that of given poses"
+        None, "focal length of all photos in pixels, kept as given; also replaces that of given poses", least=1
     )
-    fov: float | None = option(None, "horizontal field of view of all upright photos in degrees, kept as given")
+    fov: float | None = option(
+        None, "horizontal field of view of all upright photos in degrees, kept as given", least=1, most=179
+    )
     focal: str = option(
         "auto",
         "auto keeps a given focal length, and EXIF's where that fits as well; fixed keeps EXIF's too; free keeps none",
