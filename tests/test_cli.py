@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -145,8 +144,11 @@ def test_a_workspace_is_no_photo_folder(tmp_path: Path) -> None:
 def test_an_interruption_has_its_own_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(sys, "argv", ["depthrf", "check", str(tmp_path)])
-    monkeypatch.setattr(runs.checking, "run", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(runs.checking, "run", interrupted)
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 130

@@ -203,7 +203,8 @@ class Trainer:
         """All rays of a thread at once, or in chunks that are rendered again, one at a time, when gradients are due."""
         rays = self.posed(rays)  # here, because the graph of each thread's part is its own
         most = -(-self.chunk_rays // self.threads.count)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+        # Without the cache of weights in bfloat16, which is one for all threads: whose gradients meet there is chance.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=False):
             if len(jitter) <= most:
                 return self.model(rays, jitter)  # type: ignore[no-any-return]
             parts = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, remove
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,9 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     from depthrf.stages.ingest import collect
     from depthrf.stages.sensor import load_sensor_depth
 
-    taken = workspace.evaluation_dir / "masks"
+    taken, masks = (workspace.evaluation_dir / name for name in ("masks", "undistorted_masks"))
+    for earlier in (taken, masks):
+        remove(earlier)
     collected = collect(folder, fresh_dir(workspace.evaluation_dir / "photos"), taken)
     scored = {view.name for view in load_views(workspace.transforms)[1]}  # test photos with given poses
     trained = {fingerprint(p) for p in workspace.images.iterdir() if p.name not in scored}
@@ -139,7 +141,6 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
         console.warn(f"{photo.name} is not scored: {photo.reason}")
     if not found.views:
         raise DepthrfError(f"None of the {len(paths)} photos in {folder} could be placed in the model.")
-    masks = workspace.evaluation_dir / "undistorted_masks"
     if taken.is_dir():
         undistort_masks(taken, workspace.sfm / "sparse" / "0", found.views, masks)
     failed = [{"name": photo.name, "reason": photo.reason} for photo in found.failed]
