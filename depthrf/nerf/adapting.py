@@ -47,7 +47,8 @@ def adapted(
             depth_share=min(optimiser.pixels.depth_share, few.depth_share),
             contrast_share=min(optimiser.pixels.contrast_share, few.contrast_share),
         )
-        optimiser = replace(optimiser, pixels=pixels)
+        rate, last = (min(r, few.rate) for r in (optimiser.rate, optimiser.rate_final))
+        optimiser = replace(optimiser, pixels=pixels, rate=rate, rate_final=last)
     if optimiser.pose_rate > 0.0:  # corrections turn a photo's rays about its centre, where recast rays do not start
         optimiser = replace(optimiser, pixels=replace(optimiser.pixels, recast=RecastOptions(share=0.0)))
     return replace(model, field=field), losses, optimiser

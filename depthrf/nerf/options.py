@@ -129,6 +129,7 @@ class FewPhotosOptions:
         0.0, "greatest least share whose pixel differs from those around it", least=0, most=1
     )
     depth_final: float = option(1.0, "least share of the depth loss's factor that is left at the last step")
+    rate: float = option(1e-2, "greatest learning rate, of the first step and of the last")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ REST = LossOptions(), OptimiserOptions()
 def test_few_photos_of_an_object_get_unseen_rays_and_plain_colours(num_photos: int) -> None:
     asked = (
         LossOptions(depth_final=0.01, grid_decay=0.03),
-        OptimiserOptions(pixels=PixelOptions(depth_share=0.6, contrast_share=0.5)),
+        OptimiserOptions(rate=2e-2, pixels=PixelOptions(depth_share=0.6, contrast_share=0.5)),
     )
     model, losses, optimiser = adapted(OBJECT, *asked, FewPhotosOptions(), num_photos=num_photos, pixel_width=1e-4)
     few = num_photos <= 9
@@ -25,6 +25,7 @@ def test_few_photos_of_an_object_get_unseen_rays_and_plain_colours(num_photos: i
     assert losses.depth_final == (1.0 if few else 0.01)
     assert losses.grid_decay == (0.1 if few else 0.03)
     assert model.rays_across == (1 if few else 2)
+    assert (optimiser.rate, optimiser.rate_final) == ((1e-2, 1e-3) if few else (2e-2, 1e-3))
     assert optimiser.pixels.depth_share == (0.25 if few else 0.6)
     assert optimiser.pixels.contrast_share == (0.0 if few else 0.5)
 
