@@ -93,8 +93,8 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
         raise UsageError(f"{where} should be one of {', '.join(choices)}; found {value!r}")
     least, most = metadata.get("least"), metadata.get("most")
     if (least is not None and not converted >= least) or (most is not None and not converted <= most):
-        upper = "" if most is None else f"at most {most:g}" if least is None else f" and at most {most:g}"
-        raise UsageError(f"{where} should be {'' if least is None else f'at least {least:g}'}{upper}; found {value!r}")
+        bounds = [f"at {name} {metadata[name]:g}" for name in ("least", "most") if metadata[name] is not None]
+        raise UsageError(f"{where} should be {' and '.join(bounds)}; found {value!r}")
     return converted
 
 
@@ -106,8 +106,6 @@ def _scalar(value: Any, hint: type) -> Any:
             return str(value).lower() in ("true", "yes", "1")
         raise ValueError
     if isinstance(value, bool | Mapping | list):
-        raise ValueError
-    if hint is Path and not isinstance(value, str | Path):
         raise ValueError
     if hint is int and isinstance(value, float) and not value.is_integer():
         raise ValueError

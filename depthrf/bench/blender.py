@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from depthrf.io.trained_field import TrainedField
 
 _CHECKPOINT_STEPS = 2000
-_DIVERGED = 10  # steps in a row that could not be taken
 
 
 def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
@@ -142,13 +141,11 @@ def _train(
 
     ``force``: a field that is trained already is trained again.
     """
-    import dataclasses
-
     from depthrf.io import trained_field
     from depthrf.nerf.memory import advance, fit_memory
     from depthrf.nerf.training import prepare
 
-    losses = dataclasses.replace(options.loss, depth=cell.loss)
+    losses = replace(options.loss, depth=cell.loss)
     parts = options.model, losses, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target)
     model = trainer.shown
@@ -170,15 +167,11 @@ def _train(
             result = advance(trainer, store, console.warn)
             display.update(task, completed=trainer.step)
             if trainer.step % 50 == 0 or trainer.step == total:
-                _check(trainer.step, int(result.skipped))
+                if trainer.diverged(skipped := int(result.skipped)):
+                    first = trainer.step - skipped + 1
+                    raise DepthrfError(f"The loss has not been finite since step {first}. Lower --set optimiser.rate.")
                 display.update(task, info=f"psnr {float(result.psnr):.1f} dB")
             if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
                 trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
     model.eval()
     return field, trainer.num_rays, time.monotonic() - start
-
-
-def _check(step: int, skipped: int) -> None:
-    """Steps that are not finite are left out; when there are many in a row, nothing is learned any more."""
-    if skipped >= min(_DIVERGED, step):
-        raise DepthrfError(f"The loss has not been finite since step {step - skipped + 1}. Lower --set optimiser.rate.")

@@ -13,7 +13,7 @@ from depthrf.io.photo_folder import VIDEO_SUFFIXES, UsablePhoto
 from depthrf.io.video import read_frames, read_grey_frames
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.sfm.frames import FAR_STEP, MotionMeter, choose_frames, sharpness
-from depthrf.workspace import read_json
+from depthrf.workspace import Workspace, read_json
 
 _SIDE = 640  # pixels at which frames are judged
 
@@ -26,8 +26,9 @@ def check_source(source: Path) -> None:
     """
     if not source.exists():
         raise UsageError(f"No such folder or video: {source}")
-    if (source / "workspace.json").is_file():
-        photos = read_json(source / "workspace.json").get("photos")
+    manifest = Workspace(source).manifest
+    if manifest.is_file():
+        photos = read_json(manifest).get("photos")
         raise UsageError(
             f"{source} is a depthrf workspace, not a folder of photos. To go on with it: "
             f"depthrf reconstruct {photos} -o {source}"

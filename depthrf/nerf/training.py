@@ -30,6 +30,8 @@ from depthrf.nerf.schedule import depth_factor, learning_rate, unsplit_steps
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.unseen import with_neighbours
 
+_DIVERGED = 10  # steps in a row that could not be taken
+
 
 def prepare(
     store: RaySource,
@@ -153,6 +155,10 @@ class Trainer:
     def batch_rays(self) -> int:
         """Rays of the next step."""
         return self.options.batch_rays * self.rays_across**2
+
+    def diverged(self, skipped: float) -> bool:
+        """Whether so many steps left out in a row (``StepResult.skipped``) mean that nothing is learned any more."""
+        return skipped >= min(_DIVERGED, self.total)
 
     @property
     def num_rays(self) -> int:

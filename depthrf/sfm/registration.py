@@ -9,6 +9,7 @@ from pathlib import Path
 from depthrf.errors import DepthrfError
 from depthrf.sfm.jobs import Progress, RegisterJob, Registration
 from depthrf.sfm.worker import run_job
+from depthrf.workspace import read_json
 
 
 def register_photos(
@@ -16,9 +17,6 @@ def register_photos(
     photos: Sequence[Path],
     output: Path,
     *,
-    database: str,
-    features: str,
-    max_image_size: int,
     seed: int = 0,
     threads: int = 0,
     progress: Progress = lambda what, done, total: None,
@@ -26,10 +24,9 @@ def register_photos(
     """Finds the poses of ``photos`` in the model in ``sfm`` and writes them undistorted to ``output``.
 
     Args:
-        sfm: The workspace's ``sfm`` folder, which holds ``sparse/0`` and ``database``.
+        sfm: The workspace's ``sfm`` folder with ``sparse/0`` and ``ledger.json``, which names the database beside it.
         photos: Upright 8-bit RGB photos with unique stems, as ingest writes them.
         output: Folder for the undistorted photos; created.
-        database, features, max_image_size: From the model's ``ledger.json``.
         seed: The same seed gives the same poses.
         threads: 0 uses all cores.
         progress: Called as (what, done, total).
@@ -37,7 +34,9 @@ def register_photos(
     Raises:
         DepthrfError: The model's database is gone, or the child process died.
     """
-    for needed in (sfm / database, sfm / "sparse" / "0" / "images.bin"):
+    ledger = read_json(sfm / "ledger.json")
+    database = sfm / ledger["database"]
+    for needed in (database, sfm / "sparse" / "0" / "images.bin"):
         if not needed.is_file():
             raise DepthrfError(f"{needed} is missing; run the sfm stage again to be able to place further photos.")
     output.mkdir(parents=True, exist_ok=True)
@@ -45,9 +44,9 @@ def register_photos(
         job = RegisterJob(
             photos=tuple(sorted(photos, key=lambda p: p.name)),
             model=sfm / "sparse" / "0",
-            database=sfm / database,
-            features=features,
-            max_image_size=max_image_size,
+            database=database,
+            features=ledger["features"],
+            max_image_size=ledger["max_image_size"],
             output=output,
             work=Path(work),
             seed=seed,

@@ -138,12 +138,12 @@ def _import_all(workspace: Workspace, folder: Path, kind: str) -> Summary:
 
     views = load_scene(workspace.undistorted_sparse).views
     model = read_model(workspace.sfm / "sparse" / "0")
-    lenses = {image.name: model.cameras[image.camera_id] for image in model.images.values()}
     files = find_maps(folder, [view.name for view in views])
     fresh_dir(workspace.mono_depth)
     for view in console.track([v for v in views if v.name in files], "reading depth maps"):
-        values = read_mono_map(files[view.name], kind, lenses[view.name])
-        values = to_undistorted(values, view.camera, lenses[view.name], smooth=True)
+        lens = model.lens_of(view)
+        values = read_mono_map(files[view.name], kind, lens)
+        values = to_undistorted(values, view.camera, lens, smooth=True)
         write_map(workspace.mono_depth / f"{view.stem}.npy", values)
         _write_overlay(workspace, view.name, values, kind)
     write_json(meta_path(workspace), {"network": "precomputed", "kind": kind, "photos": sorted(files)})

@@ -82,8 +82,6 @@ def run(workspace: Workspace, options: Options) -> Summary:
         found, rows = leave_one_out.run(workspace, lpips, steps=options.steps, device=options.device)
     else:
         found = held_out.find(workspace, options.photos)
-        for picture in workspace.evaluation_dir.glob("*.png"):  # of what was scored before
-            picture.unlink()
         rows = [
             score_view(
                 field,
@@ -96,6 +94,10 @@ def run(workspace: Workspace, options: Options) -> Summary:
             )
             for view in console.track(found.views, "evaluate")
         ]
+    shown = {view.stem for view in found.views}
+    for picture in workspace.evaluation_dir.glob("*.png"):
+        if picture.stem not in shown:  # of what was scored before
+            picture.unlink()
     camera = found.views[0].camera.fitted(field.max_side)
     summary = Summary(
         split=found.split,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.workspace import Workspace, fingerprint, fresh_dir, read_json, remove
+from depthrf.workspace import Workspace, fingerprint, fresh_dir, remove
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,18 +125,9 @@ def _registered(workspace: Workspace, folder: Path, split: str) -> HeldOut:
     if not paths:
         trained_on = ", all of them trained on" if collected else ""
         raise DepthrfError(f"{folder} holds no photo to score: {len(collected)} usable{trained_on}.")
-    ledger = read_json(workspace.sfm / "ledger.json")
     undistorted = fresh_dir(workspace.evaluation_dir / "undistorted")
     with console.stepwise() as progress:
-        found = register_photos(
-            workspace.sfm,
-            paths,
-            undistorted,
-            database=ledger["database"],
-            features=ledger["features"],
-            max_image_size=ledger["max_image_size"],
-            progress=progress,
-        )
+        found = register_photos(workspace.sfm, paths, undistorted, progress=progress)
     for photo in found.failed:
         console.warn(f"{photo.name} is not scored: {photo.reason}")
     if not found.views:

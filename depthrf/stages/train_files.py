@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from depthrf.nerf.training import StepResult, Trainer
 
 _CHECKPOINT_SHARE, _PREVIEW_SHARE = 0.1, 0.03  # of the time of training, at most
-_DIVERGED = 10  # steps in a row that could not be taken
 _LEAST_RATE = 1 / 8
 
 
@@ -91,7 +90,7 @@ class TrainingFiles:
         trainer, step = self.trainer, self.trainer.step
         read = torch.stack([*result.losses.values(), result.psnr, result.skipped, result.last_skipped]).tolist()
         *losses, psnr, skipped, last_skipped = read
-        if skipped >= min(_DIVERGED, trainer.total):
+        if trainer.diverged(skipped):
             self._go_back(step - int(skipped) + 1)
             return None
         if last_skipped > self._last_skipped:

@@ -134,15 +134,7 @@ def test_further_photos_are_placed_without_changing_the_model(reconstructed: Rec
     other = dataclasses.replace(shot[0], name="elsewhere.png")
     corner.write_photos(tmp_path / "photos", shot)
     corner.write_photos(tmp_path / "photos", [other], seed=9)
-    ledger = json.loads((workspace.sfm / "ledger.json").read_text(encoding="utf-8"))
-    result = register_photos(
-        workspace.sfm,
-        sorted((tmp_path / "photos").iterdir()),
-        tmp_path / "undistorted",
-        database=ledger["database"],
-        features=ledger["features"],
-        max_image_size=ledger["max_image_size"],
-    )
+    result = register_photos(workspace.sfm, sorted((tmp_path / "photos").iterdir()), tmp_path / "undistorted")
     assert [v.name for v in result.views] == [v.name for v in shot]
     assert [f.name for f in result.failed] == ["elsewhere.png"]
     assert "match" in result.failed[0].reason
@@ -224,15 +216,7 @@ def test_a_further_photo_has_the_zoom_that_fits(tmp_path: Path) -> None:
     sfm.run(workspace, sfm.Options())
     near, far = (dataclasses.replace(v, name=f"new {i}.png") for i, v in enumerate(corner.views(2, -0.35, 0.45)))
     corner.write_photos(tmp_path / "photos", [near.with_camera(wide), far])
-    ledger = json.loads((workspace.sfm / "ledger.json").read_text(encoding="utf-8"))
-    result = register_photos(
-        workspace.sfm,
-        sorted((tmp_path / "photos").iterdir()),
-        tmp_path / "undistorted",
-        database=ledger["database"],
-        features=ledger["features"],
-        max_image_size=ledger["max_image_size"],
-    )
+    result = register_photos(workspace.sfm, sorted((tmp_path / "photos").iterdir()), tmp_path / "undistorted")
     assert [v.camera.fx for v in result.views] == pytest.approx([150.0, corner.CAMERA.fx], rel=0.02)
 
 
