@@ -149,6 +149,15 @@ def select(first: str | None, last: str | None) -> tuple[str, ...]:
     return STAGES[begin : end + 1]
 
 
+def check_paths(plan: Plan, stages: Iterable[str]) -> None:
+    """Raises unless there is something at every path among the options of the given stages, which are inputs all."""
+    for stage in stages:
+        for f in dataclasses.fields(plan[stage]):
+            path = getattr(plan[stage], f.name)
+            if isinstance(path, Path) and not path.exists():
+                raise UsageError(f"No such file or folder: {path} (option {stage}.{f.name})")
+
+
 def run_stages(workspace: Workspace, plan: Plan, stages: Iterable[str], *, force: bool = False) -> None:
     """Runs the given stages in order, leaving out those that are fresh unless ``force``."""
     for stage in stages:

@@ -91,6 +91,8 @@ def test_every_command_has_help(command: str) -> None:
         (["reconstruct", "{tmp}/one", "--set", "train=3"], 2, "'train' is a table of options"),
         (["reconstruct", "{tmp}/one", "--set", "train.max_side.x=3"], 2, "should be int"),
         (["reconstruct", "{tmp}/one", "--set", "render.fps=0"], 2, "should be at least 1; found '0'"),
+        (["reconstruct", "{tmp}/one", "--poses", "{tmp}/nowhere"], 2, "No such file or folder: "),
+        (["reconstruct", "{tmp}/one", "--mono-depth", "nowhere"], 2, "(option depth.mono_depth)"),
         (["check", "{tmp}/one", "--json", "{tmp}/one/a.jpg"], 2, "no .json file"),
         (["ingest", "{tmp}/one", "--frames", "few"], 2, "Invalid value for '--frames'"),
         (["evaluate", "{tmp}/empty", "--photos", "{tmp}/file"], 2, "is a file"),

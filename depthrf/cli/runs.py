@@ -97,6 +97,7 @@ def reconstruct(
     check_source(photos)
     given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(RECONSTRUCT, values))
     plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
+    pipeline.check_paths(plan, stages)
     workspace = create_workspace(output or default_output(photos), photos)
     run_plan(workspace, plan, stages, force=force)
     if stages[-1] == "render":

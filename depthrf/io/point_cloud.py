@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.errors import DepthrfError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.workspace import atomic_path
 
 Array = NDArray[np.float64]
+
+_MOST_CELLS = 2**31 - 1  # along a side, as Open3D counts them
 
 
 def write_clean_cloud(path: Path, points: Array, colors: NDArray[np.uint8], *, spacing: float) -> int:
@@ -23,9 +25,14 @@ def write_clean_cloud(path: Path, points: Array, colors: NDArray[np.uint8], *, s
         spacing: Side of a cell, in the unit of the points. Points of a cell are averaged, with their colours.
 
     Raises:
+        UsageError: ``spacing`` is too small beside the extent of the points.
         DepthrfError: The file cannot be written.
     """
     import open3d as o3d
+
+    extent = float(np.ptp(points, axis=0).max())
+    if extent >= spacing * _MOST_CELLS:
+        raise UsageError(f"Points {spacing:g} apart are too close together for a scene {extent:.3g} wide; give more.")
 
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
     cloud.colors = o3d.utility.Vector3dVector(colors / 255.0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthrf.console import note
-from depthrf.errors import DepthrfError
+from depthrf.console import note, warn
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.sfm.diagnose import MIN_PHOTOS
 from depthrf.stages import ingest_capture
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from depthrf.io.photo_folder import Rejected, UsablePhoto
 
 REQUIRES: tuple[str, ...] = ()
+
+_MASKED_TO_WARN, _MASKED_TO_REFUSE = 0.7, 0.98
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,22 @@ def ingest_masks(source: Path, photos: list[UsablePhoto], given: Path | None, fo
 
     Returns:
         How many photos have masks, and the share of their pixels that is left out.
+
+    Raises:
+        UsageError: No folder of masks, or masks that leave next to nothing.
+        DepthrfError: A mask cannot be read or does not fit its photo.
     """
     from depthrf.io.masks import find_masks, write_masks
 
     remove(folder)
     found = find_masks(source, [p.path.name for p in photos], given)
-    return len(found), write_masks(photos, found, folder) if found else 0.0
+    masked = write_masks(photos, found, folder) if found else 0.0
+    if masked > _MASKED_TO_WARN:
+        what = f"The masks leave out {masked:.0%} of the photos: what is black is ignored, what is white is used"
+        if masked > _MASKED_TO_REFUSE:
+            raise UsageError(f"{what}. Swap black and white, or take the masks away.")
+        warn(f"{what}. If it should be the other way round, swap them.")
+    return len(found), masked
 
 
 def _source(workspace: Workspace, options: Options) -> Path:

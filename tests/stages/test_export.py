@@ -57,6 +57,8 @@ def test_what_cannot_be_exported(tmp_path):
     with_priors(workspace, unit=1.0, metres_per_unit=None, sigma=0.3)
     with pytest.raises(UsageError, match="--units scene"):
         export.run(workspace, export.Options(units="metres"))
+    with pytest.raises(UsageError, match="too close together for a scene"):
+        export.run(workspace, export.Options(max_sigma=0.6, spacing=1e-12))
     with pytest.raises(DepthrfError, match="--max-sigma"):
         export.run(workspace, export.Options())
     assert not export.cloud_path(workspace).exists()

@@ -162,6 +162,21 @@ def test_bad_folders_are_told(photos: Path, tmp_path: Path) -> None:
     assert not workspace.photos.exists()
 
 
+def test_masks_that_leave_next_to_nothing_are_told(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = photos.parent / "masks"
+    masks.mkdir()
+    used = np.zeros((48, 64), np.uint8)
+    for i in range(3):
+        images.write_png(masks / f"p{i}.png", used)
+    with pytest.raises(UsageError, match=r"leave out 100% of the photos: what is black is ignored.*Swap black"):
+        run(photos)
+    used[:12] = 255
+    for i in range(3):
+        images.write_png(masks / f"p{i}.png", used)
+    assert run(photos)[0].masked_share == 0.75
+    assert "leave out 75% of the photos" in " ".join(capsys.readouterr().err.split())
+
+
 class TestSensorDepth:
     @pytest.fixture
     def depth(self, photos: Path) -> Path:
