@@ -16,7 +16,7 @@ from depthrf.nerf.pose_corrections import PoseCorrections
 from depthrf.nerf.rotations import rotation_matrices
 from depthrf.nerf.threads import Threads
 from depthrf.nerf.training import Trainer
-from tests.nerf.test_training import BOUNDS, CPU, MLP, SMALL, wall_pixels, wall_store, wall_views
+from tests.nerf.wall import BOUNDS, CPU, MLP, SMALL, wall_pixels, wall_store, wall_views
 
 RATE = OptimiserOptions(steps=6, batch_rays=256, warmup_steps=10, pose_rate=1e-3)
 
