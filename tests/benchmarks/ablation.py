@@ -105,13 +105,13 @@ class Run:
 
 
 def trained(store: Any, options: Any, seed: int) -> tuple[RadianceField, float]:
-    """The model after all steps, and the seconds they took."""
+    """The model to render after all steps, and the seconds they took."""
     parts = options.model, options.loss, options.few, options.optimiser
     trainer = prepare(store, *parts, seed=seed, device=torch.device("cpu"))
     start = time.monotonic()
     for _ in range(options.optimiser.steps):
         trainer.advance(store)
-    return trainer.model.eval(), time.monotonic() - start
+    return trainer.shown.eval(), time.monotonic() - start
 
 
 def _length(arguments: argparse.Namespace) -> list[str]:
