@@ -119,7 +119,7 @@ def run_depthrf(scene: Scene, arguments: argparse.Namespace) -> Run:
     for view in scene.test[:: arguments.score_every]:
         start = time.perf_counter()
         normalised = normalise_view(view, photos.normalised_from_scene)
-        rendered = render_view(trainer.model.eval(), normalised, photos.bounds)
+        rendered = render_view(trainer.shown.eval(), normalised, photos.bounds)
         view_seconds.append(time.perf_counter() - start)
         renderings[view.stem] = Rendering(rendered.rgb, rendered.depth * to_metres, {})
         np.savez(folder / f"{view.stem}.npz", rgb=rendered.rgb, depth=renderings[view.stem].depth)
