@@ -183,9 +183,10 @@ def ingest_masks(source: Path, photos: list[UsablePhoto], given: Path | None, fo
     remove(folder)
     found = find_masks(source, [p.path.name for p in photos], given)
     masked = write_masks(photos, found, folder) if found else 0.0
-    if masked > _MASKED_TO_WARN:
-        what = f"The masks leave out {masked:.0%} of the photos: what is black is ignored, what is white is used"
-        if masked > _MASKED_TO_REFUSE:
+    of_all = masked * len(found) / max(len(photos), 1)
+    if of_all > _MASKED_TO_WARN:
+        what = f"The masks leave out {of_all:.0%} of the photos: what is black is ignored, what is white is used"
+        if of_all > _MASKED_TO_REFUSE:
             raise UsageError(f"{what}. Swap black and white, or take the masks away.")
         warn(f"{what}. If it should be the other way round, swap them.")
     return len(found), masked
