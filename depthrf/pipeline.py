@@ -77,13 +77,15 @@ def make_plan(tables: Mapping[str, Any], source: str) -> Plan:
     plan = {}
     for stage in STAGES:
         built = options.build(stage_module(stage).Options, tables.get(stage, {}), f"[{stage}] of {source}")
-        paths = {
-            f.name: value.absolute()
-            for f in dataclasses.fields(built)
-            if isinstance(value := getattr(built, f.name), Path)
-        }
-        plan[stage] = dataclasses.replace(built, **paths)
+        absolute = {name: path.absolute() for name, path in _paths(built).items()}
+        plan[stage] = dataclasses.replace(built, **absolute)
     return plan
+
+
+def _paths(built: Any) -> dict[str, Path]:
+    """The options that are paths, which are inputs all, by name."""
+    values = ((f.name, getattr(built, f.name)) for f in dataclasses.fields(built))
+    return {name: value for name, value in values if isinstance(value, Path)}
 
 
 def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,12 +152,11 @@ def select(first: str | None, last: str | None) -> tuple[str, ...]:
 
 
 def check_paths(plan: Plan, stages: Iterable[str]) -> None:
-    """Raises unless there is something at every path among the options of the given stages, which are inputs all."""
+    """Raises unless there is something at every path among the options of the given stages."""
     for stage in stages:
-        for f in dataclasses.fields(plan[stage]):
-            path = getattr(plan[stage], f.name)
-            if isinstance(path, Path) and not path.exists():
-                raise UsageError(f"No such file or folder: {path} (option {stage}.{f.name})")
+        for name, path in _paths(plan[stage]).items():
+            if not path.exists():
+                raise UsageError(f"No such file or folder: {path} (option {stage}.{name})")
 
 
 def run_stages(workspace: Workspace, plan: Plan, stages: Iterable[str], *, force: bool = False) -> None:

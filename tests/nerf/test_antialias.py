@@ -14,17 +14,10 @@ from depthrf.geometry.transforms import look_at
 from depthrf.nerf import coord, cpu_render, encoding
 from depthrf.nerf.field import HashEncoding, Samples
 from depthrf.nerf.model import RadianceField
-from depthrf.nerf.options import (
-    FieldOptions,
-    GridOptions,
-    ModelOptions,
-    ProposalGridOptions,
-    ProposalOptions,
-)
-from depthrf.nerf.rays import Bounds, view_rays
+from depthrf.nerf.options import FieldOptions, GridOptions, ModelOptions, ProposalGridOptions, ProposalOptions
+from depthrf.nerf.rays import view_rays
+from tests.nerf.wall import BOUNDS, CPU
 
-CPU = torch.device("cpu")
-BOUNDS = Bounds(0.5, 4.0)
 GRID = GridOptions(levels=5, log2_size=12, finest=512)
 
 
