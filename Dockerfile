@@ -23,7 +23,8 @@ RUN pip install \
         "torch==2.15.0" "timm==1.0.31" "numpy==2.4.6" "numba==0.68.1" "opencv-python==5.0.0.93" \
         "pycolmap==4.2.1" "open3d==0.20.0" "pillow==13.0.0" "pillow-heif==1.8.1" \
         "imageio-ffmpeg==0.8.1" "torchmetrics==1.9.0" "matplotlib==3.11.2" "OpenEXR==3.5.3" \
-        "typer==0.29.2" "rich==15.0.0"
+        "typer==0.29.2" "rich==15.0.0" "scipy==1.17.1" "msgspec==0.22.0" "platformdirs==4.14.8" "jinja2==3.1.6" \
+        "kornia==0.9.0"
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines pipelines
 COPY weights weights

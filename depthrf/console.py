@@ -1,7 +1,13 @@
-"""Terminal output: one shared rich console, progress bars with an ETA, and notes and warnings in one style."""
+"""Terminal output: one shared rich console, progress bars with an ETA, and messages in one style.
+
+Names of files and fields come from others, and a terminal obeys escape sequences in them. So what is printed goes
+through :func:`printable`, here and nowhere else.
+"""
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Leaves out notes and progress, or shows them again. Warnings, errors and results are always shown."""
+    global _quiet
+    _quiet = quiet
+
 
 @cache
 def console() -> Console:
@@ -24,17 +38,63 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """The text with every character that steers a terminal escaped, as Python writes it: ``\\x1b`` for an escape.
+
+    These are control characters, line separators, marks that turn the direction of writing, and what stands for the
+    bytes of file names that are not UTF-8.
+    """
+    return "".join(c if c.isascii() and c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    steers = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    turns = unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return character.encode("unicode_escape").decode("ascii") if steers or turns else character
+
+
+def duration(seconds: float) -> str:
+    """As people say it: ``4.2 s``, ``6 min 12 s``, ``1 h 05 min``."""
+    if seconds < 59.95:  # rounds to less than a minute
+        return f"{seconds:.1f} s"
+    minutes, whole = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {whole:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def cell(text: str) -> str:
+    """A text for a table, which would take ``[...]`` for markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
 def note(message: str) -> None:
     """One line that tells what is going on."""
-    if is_first():
-        console().print(message, markup=False)
+    if is_first() and not _quiet:
+        console().print(printable(message), markup=False)
 
 
 def warn(message: str) -> None:
     """One line about something the user should know; the run goes on."""
+    _print("warning: ", "bold yellow", message)
+
+
+def error(message: str) -> None:
+    """One line that tells why the run ends."""
+    _print("error: ", "bold red", message)
+
+
+def result(text: object) -> None:
+    """One line on stdout; to a script it goes as it is, for a path must stay one."""
+    print(printable(str(text)) if sys.stdout.isatty() else str(text))
+
+
+def _print(kind: str, style: str, message: str) -> None:
     from rich.text import Text
 
-    console().print(Text.assemble(("warning: ", "bold yellow"), message))
+    console().print(Text.assemble((kind, style), printable(message)))
 
 
 @contextmanager
@@ -58,19 +118,19 @@ def progress() -> Iterator[Progress]:
         TextColumn("eta"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(), transient=False, disable=not is_first()) as display:
+    with Progress(*columns, console=console(), transient=False, disable=_quiet or not is_first()) as display:
         yield display
 
 
 @contextmanager
 def stepwise() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress display that is told (what, done, total) and has one line per kind of work."""
+    """A progress display with one line for each kind of work, updated by calls of (what, done, total)."""
     with progress() as display:
         tasks: dict[str, TaskID] = {}
 
         def update(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = display.add_task(what, total=total, info="")
+                tasks[what] = display.add_task(cell(what), total=total, info="")
             display.update(tasks[what], completed=done, total=total)
 
         yield update

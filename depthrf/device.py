@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ CHOICES = ("auto", "cpu", "cuda")
 
 
 def has_cuda_driver() -> bool:
-    """Whether an NVIDIA driver with at least one GPU answers; quick, does not import torch."""
+    """Whether an NVIDIA driver finds a GPU. This is quick, because it does not import torch."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:
             driver = ctypes.CDLL(name)
@@ -42,6 +43,19 @@ def free_memory(device: torch.device) -> int | None:
     with contextlib.suppress(OSError, ValueError):  # no such group, or it has no limit
         free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return free
+
+
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """Inside, every operation of torch runs on one thread: items are the parallel work. The setting before returns."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resolve(name: str) -> torch.device:

@@ -18,7 +18,10 @@ _LEAST_DISK, _LEAST_MEMORY = 2 * _GIB, 4 * _GIB
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: ``fix`` says what to do and is None where all is well; ``required``: nothing runs without it."""
+    """What was found of one requirement.
+
+    ``fix`` says what to do, and is None if all is well. Nothing runs without what is ``required``.
+    """
 
     what: str
     found: str
@@ -27,12 +30,12 @@ class Finding:
 
 
 def examine(folder: Path) -> list[Finding]:
-    """Looks at everything that depthrf needs; ``folder`` is where a workspace would be."""
+    """Examines everything that depthrf needs; ``folder`` is where a workspace would be."""
     return [_examined(what, look) for what, look in _CHECKS.items()] + [_disk(folder)]
 
 
 def _examined(what: str, look: Callable[[], tuple[str, str | None]]) -> Finding:
-    """A check that fails names the error; only those of what everything needs are fatal."""
+    """The finding of one check. A check that raises becomes a finding with the error's message."""
     required = what in _REQUIRED
     try:
         found, fix = look()
@@ -89,7 +92,7 @@ def _opencv() -> tuple[str, str | None]:
 
 
 def _sfm() -> tuple[str, str | None]:
-    importlib.import_module("depthrf.sfm._pycolmap")
+    importlib.import_module("depthrf.sfm.child._pycolmap")
     return f"pycolmap {importlib.metadata.version('pycolmap')}", None
 
 
@@ -104,21 +107,31 @@ def _heic() -> tuple[str, str | None]:
 
 
 def _video() -> tuple[str, str | None]:
-    from depthrf.io.video import check_encoder
+    from depthrf.io.encoding import check_encoder
 
     check_encoder()
-    return "H.264 encoder works", None
+    return "H.264 can be written and read", None
 
 
-def _weights() -> tuple[str, str | None]:
-    from depthrf.io import weights
+def _depth_networks() -> tuple[str, str | None]:
+    from depthrf.io.weights import manifest as weights
 
-    entries = weights.list_weights()
+    entries = [entry for entry in weights.list_weights() if entry.weights.kind in ("depth", "inverse_depth")]
     present = [entry.weights.name for entry in entries if entry.present]
     if present:
         return ", ".join(present), None
-    found = f"none in {weights.folder()}; depth comes from stereo"
-    return found, f"depthrf weights fetch {entries[0].weights.name}" if entries else None
+    return f"none in {weights.folder()}; depth comes from stereo", f"depthrf weights fetch {entries[0].weights.name}"
+
+
+def _matching_networks() -> tuple[str, str | None]:
+    from depthrf.io.weights import learned_features
+    from depthrf.io.weights import manifest as weights
+
+    if learned_features.installed("cpu") is not None:
+        return ", ".join(learned_features.NAMES), None
+    if weights.is_offline():
+        return "not here, and downloads are forbidden; SIFT alone", f"unset {weights.OFFLINE}, or copy the weights here"
+    return "not here; 17 MB are downloaded when SIFT does not place all photos", None
 
 
 def _disk(folder: Path) -> Finding:
@@ -138,7 +151,8 @@ _CHECKS: dict[str, Callable[[], tuple[str, str | None]]] = {
     "SfM": _sfm,
     "HEIC photos": _heic,
     "video": _video,
-    "weights": _weights,
+    "depth networks": _depth_networks,
+    "matching networks": _matching_networks,
 }
 _REQUIRED = {"Python", "torch", "CPU kernels", "OpenCV", "SfM", "video"}
 _FIXES = {

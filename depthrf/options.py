@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from typing import Any, TypeVar
 from depthrf.errors import UsageError
 
 T = TypeVar("T")
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 
 def option(
@@ -29,6 +33,9 @@ def option(
     most: float | None = None,
     identity: bool = True,
     flag: bool = False,
+    file_ending: str = "",
+    or_file: bool = False,
+    separator: str = ",",
 ) -> Any:
     """A field of an options dataclass.
 
@@ -38,10 +45,15 @@ def option(
         choices: Allowed values of a string option; empty means any.
         least, most: Bounds of a number, or of each in a list.
         identity: False for options that do not change the result (device, threads); they do not make a stage stale.
-        flag: True for an option in a group that its stage's command shows as a flag, as it does all those in none.
+        file_ending: A text that ends so is the path of a file.
+        or_file: The path of a file or folder is allowed beside the choices.
+        separator: Between the items of a list that is given as text. A list whose items hold commas has another one,
+            and a repeatable flag.
+        flag: True for an option in a group that gets a command-line flag. Options outside groups always get one.
     """
     bounds = {"least": least, "most": most}
     metadata = {"help": help, "choices": choices, "identity": identity, "flag": flag, **bounds}
+    metadata |= {"file_ending": file_ending, "or_file": or_file, "separator": separator}
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -58,6 +70,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         UsageError: An unknown key (with the nearest known one), a value of the wrong type or out of bounds.
     """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{where} is a group of options, found {shown(values)}")
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
@@ -66,15 +80,13 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
-            raise UsageError(f"Unknown key {key!r} in {where}; {hint}")
+            raise UsageError(f"Unknown key {shown(key)} in {where}; {hint}")
         chosen[name] = _convert(value, hints[name], fields[name].metadata, f"{key!r} in {where}")
     return cls(**chosen)
 
 
 def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise UsageError(f"{where} is a group of options, found {value!r}")
         return build(hint, value, where)
     optional = isinstance(hint, types.UnionType) and type(None) in hint.__args__
     if optional:
@@ -83,19 +95,31 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
         (hint,) = (a for a in hint.__args__ if a is not type(None))
     if typing.get_origin(hint) is tuple:
         (item, *_) = hint.__args__
-        items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        items = value if isinstance(value, (list, tuple)) else str(value).split(metadata.get("separator", ","))
         return tuple(_convert(v, item, metadata, where) for v in items)
     try:
         converted = _scalar(value, hint)
-    except (TypeError, ValueError):
-        raise UsageError(f"{where} should be {hint.__name__}, found {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{where} should be {hint.__name__}, found {shown(value)}") from None
     if (choices := metadata.get("choices")) and converted not in choices:
-        raise UsageError(f"{where} should be one of {', '.join(choices)}; found {value!r}")
+        path = Path(str(converted))
+        looks_like_one = path.suffix or len(path.parts) > 1 or path.exists()
+        if not (metadata.get("or_file") and looks_like_one):
+            or_file = " or a file" if metadata.get("or_file") else ""
+            raise UsageError(f"{where} should be one of {', '.join(choices)}{or_file}; found {shown(value)}")
     least, most = metadata.get("least"), metadata.get("most")
     if (least is not None and not converted >= least) or (most is not None and not converted <= most):
         bounds = [f"at {name} {metadata[name]:g}" for name in ("least", "most") if metadata[name] is not None]
-        raise UsageError(f"{where} should be {' and '.join(bounds)}; found {value!r}")
+        raise UsageError(f"{where} should be {' and '.join(bounds)}; found {shown(value)}")
     return converted
+
+
+def shown(value: Any) -> str:
+    """A value shortened for a message, whatever its type and size."""
+    try:
+        return _REPR.repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or too many lists in one another
+        return f"{type(value).__name__} of great size"
 
 
 def _scalar(value: Any, hint: type) -> Any:
@@ -135,6 +159,24 @@ def to_dict(options: Any) -> dict[str, Any]:
     return {f.name: _plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
 
 
+def paths(options: Any) -> dict[str, Path]:
+    """The options that name a file or folder, by option name. Options in groups never do."""
+    found = {}
+    for f in dataclasses.fields(options):
+        value, ending = getattr(options, f.name), f.metadata.get("file_ending")
+        beside_choices = f.metadata.get("or_file") and value not in f.metadata["choices"]
+        if isinstance(value, Path) or beside_choices or (ending and isinstance(value, str) and value.endswith(ending)):
+            found[f.name] = Path(value)
+    return found
+
+
+def with_absolute_paths(options: T) -> T:
+    """The options with absolute paths, which mean the same from any folder."""
+    absolute = {name: path.absolute() for name, path in paths(options).items()}
+    texts = {name: str(path) for name, path in absolute.items() if isinstance(getattr(options, name), str)}
+    return dataclasses.replace(options, **(absolute | texts))  # type: ignore[type-var]
+
+
 def identity(options: Any) -> dict[str, Any]:
     """As :func:`to_dict`, without the options that do not change the result."""
     result = {}
@@ -143,6 +185,29 @@ def identity(options: Any) -> dict[str, Any]:
             value = getattr(options, f.name)
             result[f.name] = identity(value) if dataclasses.is_dataclass(value) else _plain(value)
     return result
+
+
+def leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables by their dotted path."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Dotted path, former and present value of each option that differs, as ``--set`` takes them."""
+    was, are = leaves(before), leaves(now)
+    changed = (path for path in dict.fromkeys([*was, *are]) if was.get(path) != are.get(path))
+    return [(path, as_text(was.get(path)), as_text(are.get(path))) for path in changed]
+
+
+def as_text(value: Any) -> str:
+    """An option's value as ``--set`` takes it: empty for none."""
+    if isinstance(value, list | tuple):
+        items = [str(item) for item in value]
+        return (";" if any("," in item for item in items) else ",").join(items)
+    return "" if value is None else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -6,32 +6,30 @@ out keeps its default. ``pipelines/README.md`` lists the presets.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
 import importlib.metadata
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from depthrf import __version__, console, distributed, options
-from depthrf.errors import DepthrfError, UsageError
+from depthrf import __version__, console, distributed, freshness, options
+from depthrf.errors import UsageError
+from depthrf.io.files import read_text
+from depthrf.process import PeakMemory
+from depthrf.records import Record
 from depthrf.shipped import shipped
-from depthrf.workspace import Workspace, fingerprints, read_json, write_json
-
-STAGES = ("ingest", "sfm", "depth", "align", "merge", "train", "render")
+from depthrf.stages.stage import EXTRA, STAGES
+from depthrf.storage import NO_FILE, read_typed, remove_set_aside, set_aside, write_json
+from depthrf.workspace import Manifest, Workspace, fingerprints, lock
 
 Plan = dict[str, Any]
 """Options of every stage, by stage name."""
 
 
-def stage_module(name: str) -> Any:
-    """The module of a stage (see ``depthrf.stages`` for what it holds)."""
-    return importlib.import_module(f"depthrf.stages.{name}")
-
+_DEEPEST, _LONGEST_SHOWN = 20, 80
 
 # Presets
 
@@ -55,41 +53,50 @@ def load_pipeline(name: str) -> dict[str, Any]:
             raise UsageError(f"Unknown preset {name!r}. Presets: {known}; or give the path of a .toml file.")
     if not path.is_file():
         raise UsageError(f"No such pipeline file: {path}")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UsageError(f"{path} is not valid TOML: {e}") from None
-    _check_tables(tables, str(path))
+    tables = read_toml(path)
+    check_tables(tables, str(path))
     return tables
 
 
-def _check_tables(tables: Mapping[str, Any], source: str) -> None:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a pipeline file.
+
+    Raises:
+        UsageError: It cannot be read, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path))
+    except OSError as e:
+        raise UsageError(f"Cannot read the pipeline file {path}: {e.strerror}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a pipeline file: its arrays or tables are nested too deeply.") from None
+    except ValueError as e:  # not TOML, not UTF-8, or an integer of thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {e}") from None
+
+
+def check_tables(tables: Mapping[str, Any], source: str) -> None:
+    """Raises unless every table is a stage's."""
     for table, value in tables.items():
         if table not in STAGES:
-            raise UsageError(f"{source}: {table!r} is not a stage. Tables: {', '.join(STAGES)}")
+            raise UsageError(f"{source}: {options.shown(table)} is not a stage. Tables: {', '.join(STAGES)}")
         if not isinstance(value, Mapping):
-            raise UsageError(f"{source}: {table!r} is a table of options, as in {table}.NAME = VALUE; found {value!r}")
+            raise UsageError(
+                f"{source}: {table!r} is a table of options, as in {table}.NAME = VALUE; found {options.shown(value)}"
+            )
 
 
 def make_plan(tables: Mapping[str, Any], source: str) -> Plan:
     """Stage options from nested tables; ``source`` names them in messages. Relative paths become absolute."""
-    _check_tables(tables, source)
+    check_tables(tables, source)
     plan = {}
     for stage in STAGES:
-        built = options.build(stage_module(stage).Options, tables.get(stage, {}), f"[{stage}] of {source}")
-        absolute = {name: path.absolute() for name, path in _paths(built).items()}
-        plan[stage] = dataclasses.replace(built, **absolute)
+        built = options.build(STAGES[stage].Options, tables.get(stage, {}), f"[{stage}] of {source}")
+        plan[stage] = options.with_absolute_paths(built)
     return plan
 
 
-def _paths(built: Any) -> dict[str, Path]:
-    """The options that are paths, which are inputs all, by name."""
-    values = ((f.name, getattr(built, f.name)) for f in dataclasses.fields(built))
-    return {name: value for name, value in values if isinstance(value, Path)}
-
-
 def merge_tables(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the leaves of ``changes`` put over it, table by table."""
+    """``base`` with the values of ``changes`` written over its own, table by table."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -106,8 +113,9 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for item in items:
         key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set takes KEY=VALUE, for example train.optimiser.batch_rays=2048; found {item!r}")
+        if not equals or not key or key.count(".") > _DEEPEST:
+            found = item if len(item) <= _LONGEST_SHOWN else f"{item[:_LONGEST_SHOWN]}..."
+            raise UsageError(f"--set takes KEY=VALUE, for example train.optimiser.batch_rays=2048; found {found!r}")
         tables = merge_tables(tables, nested(key, value))
     return tables
 
@@ -119,20 +127,31 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def save_plan(workspace: Workspace, plan: Plan) -> None:
-    """Keeps the plan in ``workspace.json``, where single stage commands start from."""
-    manifest = read_json(workspace.manifest)
+    """Saves the plan in ``workspace.json``; the commands of single stages start from it."""
+    manifest = read_typed(workspace.manifest, Manifest)
     tables = {stage: options.to_dict(built) for stage, built in plan.items()}
-    if manifest.get("options") != tables:
-        write_json(workspace.manifest, {**manifest, "options": tables})
+    if manifest.options != tables:
+        write_json(workspace.manifest, dataclasses.replace(manifest, options=tables))
 
 
 def saved_tables(workspace: Workspace) -> dict[str, Any]:
     """The option tables last saved in this workspace; empty where none were."""
-    tables: dict[str, Any] = read_json(workspace.manifest).get("options", {})
-    return tables
+    return dict(read_typed(workspace.manifest, Manifest).options)
 
 
 # Running
+
+
+def run_plan(workspace: Workspace, plan: Plan, stages: Iterable[str], *, force: bool = False) -> None:
+    """Saves the plan in the workspace for later commands and runs the given stages, as its only writer.
+
+    Raises:
+        DepthrfError: Another process is working in the workspace; or as a stage raises it.
+    """
+    with lock(workspace):
+        save_plan(workspace, plan)
+        console.note(f"workspace: {workspace.root}")
+        run_stages(workspace, plan, stages, force=force)
 
 
 def select(first: str | None, last: str | None) -> tuple[str, ...]:
@@ -144,19 +163,22 @@ def select(first: str | None, last: str | None) -> tuple[str, ...]:
     for name in (first, last):
         if name is not None and name not in STAGES:
             raise UsageError(f"Unknown stage {name!r}. Stages: {', '.join(STAGES)}")
-    begin = STAGES.index(first) if first else 0
-    end = STAGES.index(last) if last else len(STAGES) - 1
+    order = tuple(STAGES)
+    begin = order.index(first) if first else 0
+    end = order.index(last) if last else len(order) - 1
     if begin > end:
-        raise UsageError(f"--from {first} comes after --until {last}; the order is {', '.join(STAGES)}")
-    return STAGES[begin : end + 1]
+        raise UsageError(f"--from {first} comes after --until {last}; the order is {', '.join(order)}")
+    return order[begin : end + 1]
 
 
 def check_paths(plan: Plan, stages: Iterable[str]) -> None:
     """Raises unless there is something at every path among the options of the given stages."""
     for stage in stages:
-        for name, path in _paths(plan[stage]).items():
+        for name, path in options.paths(plan[stage]).items():
             if not path.exists():
                 raise UsageError(f"No such file or folder: {path} (option {stage}.{name})")
+            if not (path.is_file() or path.is_dir()):
+                raise UsageError(f"{path} is {NO_FILE} (option {stage}.{name}).")
 
 
 def run_stages(workspace: Workspace, plan: Plan, stages: Iterable[str], *, force: bool = False) -> None:
@@ -165,8 +187,34 @@ def run_stages(workspace: Workspace, plan: Plan, stages: Iterable[str], *, force
         run_stage(workspace, stage, plan[stage], force=force)
 
 
-def run_stage(workspace: Workspace, stage: str, stage_options: Any, *, force: bool = False) -> dict[str, Any]:
+def check_required(workspace: Workspace, stage: str) -> None:
+    """Raises unless the stages whose results ``stage`` reads have run."""
+    check_run(workspace, stage, (STAGES | EXTRA)[stage].REQUIRES)
+
+
+def check_run(workspace: Workspace, command: str, stages: Iterable[str]) -> None:
+    """Raises unless the stages whose results a command reads have run."""
+    for required in stages:
+        if not workspace.record(required).exists():
+            raise UsageError(f"{command} needs the results of {required}. Run: depthrf {required} {workspace.root}")
+
+
+def run_stage(
+    workspace: Workspace,
+    stage: str,
+    stage_options: Any,
+    *,
+    force: bool = False,
+    work: Callable[[Workspace, Any], object] | None = None,
+) -> dict[str, Any]:
     """Runs one stage unless it is fresh, and writes its record last.
+
+    Args:
+        workspace: Where to work.
+        stage: Its name.
+        stage_options: Its options.
+        force: Run it even if it is fresh.
+        work: Does the stage's work in place of its ``run``, with the same results.
 
     Returns:
         The stage's summary as the record holds it.
@@ -177,82 +225,43 @@ def run_stage(workspace: Workspace, stage: str, stage_options: Any, *, force: bo
     """
     if distributed.count() > 1 and stage != "train":
         raise UsageError(f"{stage} runs in one process; only `depthrf train WORKSPACE` is for torchrun.")
-    module = stage_module(stage)
-    for required in module.REQUIRES:
-        if not workspace.record(required).exists():
-            raise UsageError(f"{stage} needs the results of {required}. Run: depthrf {required} {workspace.root}")
-    inputs = fingerprints(workspace, module.inputs(workspace, stage_options))
-    identity = options.identity(stage_options)
-    record = _fresh_record(workspace, stage, identity, inputs, module.outputs(workspace, stage_options))
+    module = (STAGES | EXTRA)[stage]
+    check_required(workspace, stage)
+    state = freshness.examine(workspace, stage, stage_options)
     distributed.barrier()  # all processes have looked before the first one changes anything
-    if record and not force:
+    if state.record and state.is_fresh and not force:
         console.note(f"{stage}: nothing to do")
-        return dict(record["summary"])
+        return dict(state.record.summary)
 
-    console.note(f"{stage}")
-    start = time.monotonic()
-    with _without_record(workspace, stage):
-        summary = module.run(workspace, stage_options)
+    again = f": again, since {'; '.join(state.reasons)}" if state.record and state.reasons else ""
+    console.note(f"{stage}{again}")
+    start, memory = time.monotonic(), PeakMemory()
+    # A stage continues from what it finds, so --force first moves finished results away.
+    finished = force and workspace.record(stage).exists()
+    outputs = module.outputs(workspace, stage_options) if distributed.is_first() else []
+    remove_set_aside(outputs)
+    with freshness.without_record(workspace, stage), set_aside(outputs if finished else []):
+        summary = (work or module.run)(workspace, stage_options)
     seconds = time.monotonic() - start
     if not distributed.is_first():
         return {}
-    record = {
-        "stage": stage,
-        "identity": identity,
-        "options": options.to_dict(stage_options),
-        "inputs": inputs,
-        "outputs": fingerprints(workspace, module.outputs(workspace, stage_options)),
-        "summary": summary,
-        "seed": getattr(stage_options, "seed", None),
-        "device": getattr(summary, "device", "cpu"),
-        "seconds": round(seconds, 3),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-    }
-    write_json(workspace.record(stage), record)
-    console.note(f"  done in {_duration(seconds)}")
-    return dict(read_json(workspace.record(stage))["summary"])
-
-
-def _fresh_record(
-    workspace: Workspace, stage: str, identity: dict[str, Any], inputs: dict[str, str], outputs: list[Path]
-) -> dict[str, Any] | None:
-    """The stage's record if options, inputs and outputs are as they were when it was written."""
-    record = _read_record(workspace.record(stage))
-    if record is None:
-        return None
-    same = (
-        record.get("identity") == identity
-        and record.get("inputs") == inputs
-        and record.get("outputs") == fingerprints(workspace, outputs)
+    record = Record(
+        stage=stage,
+        identity=state.identity,
+        options=options.to_dict(stage_options),
+        inputs=state.inputs,
+        outputs=fingerprints(workspace, module.outputs(workspace, stage_options)),
+        summary=vars(summary),
+        seed=getattr(stage_options, "seed", None),
+        device=getattr(summary, "device", "cpu"),
+        seconds=round(seconds, 3),
+        peak_memory_mb=None if memory.megabytes is None else round(memory.megabytes),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
     )
-    return record if same else None
-
-
-@contextlib.contextmanager
-def _without_record(workspace: Workspace, stage: str) -> Iterator[None]:
-    """Takes a stage's record away while it runs; where it fails before it has changed its results, they keep it."""
-    path = workspace.record(stage)
-    if not distributed.is_first():
-        yield
-        return
-    record = _read_record(path)
-    path.unlink(missing_ok=True)
-    try:
-        yield
-    except BaseException:
-        outputs = record.get("outputs") if record else None
-        if outputs and outputs == fingerprints(workspace, [workspace.root / key for key in outputs]):
-            write_json(path, record)
-        raise
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """None where there is none, or a damaged one."""
-    try:
-        return read_json(path) if path.exists() else None
-    except DepthrfError:
-        return None
+    write_json(workspace.record(stage), record)
+    console.note(f"  done in {console.duration(seconds)}")
+    return dict(read_typed(workspace.record(stage), Record).summary)
 
 
 def _versions() -> dict[str, str]:
@@ -263,7 +272,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "absent"
     return versions
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"

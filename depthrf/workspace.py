@@ -1,4 +1,4 @@
-"""The workspace folder: every artefact's path, stage records, freshness and atomic writes.
+"""The workspace folder: the path of every file in it, making and opening it, one writer at a time.
 
 Other tools read these files, so names and places are a contract (README, "Workspace"). Nothing is written outside the
 workspace except the weights cache.
@@ -7,23 +7,28 @@ workspace except the weights cache.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
-import hashlib
-import json
 import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from depthrf import __version__
 from depthrf.errors import DepthrfError, UsageError
+from depthrf.storage import file_lock, fingerprint, link_leading_out, read_typed, remove_abandoned, write_json
 
 SCHEMA_VERSION = 1
-_SETTLED_NS = 2 * 10**9
+_CREATION_S = 10.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``workspace.json``: its format, the photo folder, the depthrf that made it, and the option tables planned."""
+
+    schema: int
+    photos: str
+    depthrf: str
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Workspace:
     @property
     def manifest(self) -> Path:
         return self.root / "workspace.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a process writes."""
+        return self.root / ".lock"
 
     @property
     def images(self) -> Path:
@@ -83,6 +93,16 @@ class Workspace:
         return self.root / "sfm"
 
     @property
+    def sfm_model(self) -> Path:
+        """COLMAP model (binary) of the photos as they were taken, with their lenses."""
+        return self.sfm / "sparse" / "0"
+
+    @property
+    def pose_origin(self) -> Path:
+        """Whether the model's poses are estimated, given or refined."""
+        return self.sfm / "poses.json"
+
+    @property
     def undistorted_images(self) -> Path:
         return self.root / "undistorted" / "images"
 
@@ -112,9 +132,19 @@ class Workspace:
         return self.root / "depth" / "mono"
 
     @property
+    def mono_meta(self) -> Path:
+        """Which network made ``mono_depth``, or that the maps were given, and what kind of depth they hold."""
+        return self.mono_depth / "meta.json"
+
+    @property
     def aligned_depth(self) -> Path:
         """``<stem>.npy``: z-depth in scene units, 0 = invalid."""
         return self.root / "depth" / "aligned"
+
+    @property
+    def aligned_report(self) -> Path:
+        """The kind of depth, and each photo's fit."""
+        return self.aligned_depth / "report.json"
 
     @property
     def stereo_depth(self) -> Path:
@@ -122,9 +152,24 @@ class Workspace:
         return self.root / "depth" / "stereo"
 
     @property
+    def stereo_report(self) -> Path:
+        """What each photo was matched with and how much of it was kept."""
+        return self.stereo_depth / "report.json"
+
+    @property
     def prior_depth(self) -> Path:
         """``<stem>.npz`` with ``depth``, ``sigma`` (both float32 (H, W), scene units, 0 = no prior) and ``source``."""
         return self.root / "depth" / "prior"
+
+    @property
+    def prior_report(self) -> Path:
+        """The unit in which sensor depth was merged, and each photo's coverage by source."""
+        return self.prior_depth / "report.json"
+
+    @property
+    def scale(self) -> Path:
+        """``metres_per_unit`` with its standard deviation and what says so."""
+        return self.root / "depth" / "scale.json"
 
     # nerf
     @property
@@ -138,6 +183,11 @@ class Workspace:
     @property
     def metrics(self) -> Path:
         return self.nerf / "metrics.jsonl"
+
+    @property
+    def exposure(self) -> Path:
+        """Each training photo's exposure relative to their mean."""
+        return self.nerf / "exposure.json"
 
     @property
     def previews(self) -> Path:
@@ -177,6 +227,12 @@ class Workspace:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path.absolute())
 
 
+def default_root(photos: Path) -> Path:
+    """The workspace's folder when none is named: PHOTOS-depthrf in the current folder."""
+    resolved = photos.absolute().resolve()
+    return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-depthrf")
+
+
 def create_workspace(root: Path, photos: Path) -> Workspace:
     """Makes ``root`` a workspace for the photo folder ``photos``, or opens it when it already is one.
 
@@ -184,40 +240,64 @@ def create_workspace(root: Path, photos: Path) -> Workspace:
         UsageError: ``root`` cannot be written, holds something else, or belongs to another photo folder.
     """
     workspace = Workspace(root.absolute())
-    if workspace.manifest.exists():
-        found = read_json(workspace.manifest)
-        if Path(found.get("photos", "")).resolve() != photos.resolve():
-            raise UsageError(
-                f"{root} is the workspace of {found.get('photos')}, not of {photos.absolute()}. "
-                "Give another folder with -o."
-            )
-        return open_workspace(root)
-    lost = workspace.record("ingest").is_file()  # a workspace whose manifest was damaged and removed
-    if not lost and root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UsageError(f"{root} already exists and is not a depthrf workspace. Give a new or empty folder with -o.")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        write_json(
-            workspace.manifest,
-            {"schema": SCHEMA_VERSION, "photos": str(photos.absolute()), "depthrf": __version__},
-        )
+        if not _is_begun(workspace):
+            root.mkdir(parents=True, exist_ok=True)
+        # Of several runs started at once, one writes the manifest; the others wait for it.
+        with file_lock(workspace.lock, wait_s=_CREATION_S):
+            if not workspace.manifest.exists():
+                write_json(workspace.manifest, Manifest(SCHEMA_VERSION, str(photos.absolute()), __version__))
+    except BlockingIOError:
+        raise _is_busy(workspace) from None
     except OSError as e:
         raise UsageError(f"Cannot write the output folder {root}: {e.strerror}. Choose another one with -o.") from e
-    return workspace
+    found = read_typed(workspace.manifest, Manifest)
+    if Path(found.photos).resolve() != photos.resolve():
+        raise UsageError(
+            f"{root} is the workspace of {found.photos}, not of {photos.absolute()}. Give another folder with -o."
+        )
+    return open_workspace(root)
+
+
+def _is_begun(workspace: Workspace) -> bool:
+    """Whether the folder is a workspace, or one that another process is just making.
+
+    Raises:
+        UsageError: It holds something else.
+        OSError: It cannot be read, or its name is too long.
+    """
+    root = workspace.root
+    # A damaged manifest that was removed leaves the record; a manifest that is being written, the lock.
+    if any(path.is_file() for path in (workspace.manifest, workspace.record("ingest"), workspace.lock)):
+        return True
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} already exists and is not a depthrf workspace. Give a new or empty folder with -o.")
+    return False
 
 
 def open_workspace(root: Path) -> Workspace:
     """Opens an existing workspace.
 
     Raises:
-        UsageError: ``root`` is not a workspace, is of another schema version, or cannot be written.
+        UsageError: ``root`` is not a workspace, is of another schema version, cannot be written, or holds a symbolic
+            link that leads out of it.
+        DepthrfError: ``workspace.json`` is damaged.
     """
     workspace = Workspace(root.absolute())
-    if not workspace.manifest.is_file():
+    try:
+        there = workspace.manifest.is_file()
+    except OSError as e:  # a name too long
+        raise UsageError(f"Cannot open the workspace {root}: {e.strerror}.") from e
+    if not there:
         raise UsageError(
             f"{root} is not a depthrf workspace (no workspace.json). Start with: depthrf ingest PHOTOS -o {root}"
         )
-    schema = read_json(workspace.manifest).get("schema")
+    if (link := link_leading_out(workspace.root)) is not None:
+        raise UsageError(
+            f"{link} is a symbolic link to {os.path.realpath(link)}, outside the workspace, where depthrf would delete "
+            "and overwrite files. Remove the link."
+        )
+    schema = read_typed(workspace.manifest, Manifest).schema
     if schema != SCHEMA_VERSION:
         raise UsageError(
             f"{root} has workspace schema {schema}; this depthrf reads {SCHEMA_VERSION}. Use a new folder."
@@ -229,121 +309,21 @@ def open_workspace(root: Path) -> Workspace:
 
 @contextlib.contextmanager
 def lock(workspace: Workspace) -> Iterator[None]:
-    """Holds the workspace for one writing process; a second one gets a message instead of a damaged file."""
-    try:
-        import fcntl
-    except ImportError:  # no advisory locks on this platform
-        yield
-        return
-    with open(workspace.root / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DepthrfError(
-                f"Another depthrf process is working in {workspace.root}. Wait for it or stop it."
-            ) from None
-        yield
+    """Holds the workspace for one writing process; a second one gets a message instead of a damaged file.
 
-
-# Atomic files
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` with the same ending; renamed onto ``path`` when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a temporary file beside ``path``; synced and renamed onto ``path`` when the block succeeds."""
-    with atomic_path(path) as temporary, open(temporary, mode, encoding=None if "b" in mode else "utf-8") as handle:
-        yield handle
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def fresh_dir(path: Path) -> Path:
-    """``path`` as an empty folder; what an earlier run of the same stage left there is removed."""
-    remove(path)
-    path.mkdir(parents=True)
-    return path
-
-
-def remove(path: Path) -> None:
-    """Removes a folder of results where it exists."""
-    if path.exists():
-        shutil.rmtree(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        DepthrfError: The file is damaged.
+    What killed processes left behind is removed.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise DepthrfError(f"{path} is damaged ({e}). Remove it and run the command again.") from e
-    if not isinstance(value, dict):
-        raise DepthrfError(f"{path} should hold a JSON object. Remove it and run the command again.")
-    return value
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(file_lock(workspace.lock))
+        except BlockingIOError:
+            raise _is_busy(workspace) from None
+        remove_abandoned(workspace.root)
+        yield
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically; dataclasses, paths and numpy scalars are converted, non-finite numbers become null."""
-    with atomic_open(path) as handle:
-        json.dump(_jsonable(value), handle, indent=1, ensure_ascii=False)
-        handle.write("\n")
-
-
-def _jsonable(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): _jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return _jsonable(value.tolist())
-    if isinstance(value, float) and value - value != 0:  # nan and inf are not JSON
-        return None
-    return value
-
-
-# Freshness
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's file names and contents; ``absent`` where there is nothing."""
-    if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}={fingerprint(file)}\n".encode())
-        return digest.hexdigest()
-    if not path.exists():
-        return "absent"
-    stat = path.stat()
-    # A file changed a moment ago may change again within the tick of the clock that its time shows: read it anew.
-    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
-    read = _digest if settled else _digest.__wrapped__
-    return read(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.cache
-def _digest(path: Path, inode: int, size: int, modified_ns: int) -> str:
-    """Content hash of a file, remembered while the file is the same, as stages hash what the one before wrote."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _is_busy(workspace: Workspace) -> DepthrfError:
+    return DepthrfError(f"Another depthrf process is working in {workspace.root}. Wait for it or stop it.")
 
 
 def fingerprints(workspace: Workspace, paths: Iterable[Path]) -> dict[str, str]:

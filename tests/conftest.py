@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from depthrf import process
+from depthrf.sfm.jobs import LearnedWeights
 from tests.evaluation_data import DATA
+from tests.learned_weights import published
 
 process.tune()  # as the command line does
+os.environ["DEPTHRF_OFFLINE"] = "1"  # tests that need networks' weights say so
+_CACHE = tempfile.TemporaryDirectory(prefix="depthrf-no-weights-")
+os.environ["DEPTHRF_WEIGHTS"] = _CACHE.name  # those that this user has downloaded would change what tests find
+
+
+_REFUSALS = re.compile(r"pytest\.raises\(\(?(?:DepthrfError|UsageError)|returncode == [12]\b|\(1, 2\)")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bad-input", action="store_true", help="run the data-driven cases of bad input alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--bad-input"):
+        items[:] = [item for item in items if _is_bad_input(item)]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tells how many data-driven cases of bad input there are: parametrised tests that expect a refusal."""
+    cases = [item for item in session.items if _is_bad_input(item)]
+    if len(cases) > 1 and (reporter := session.config.pluginmanager.get_plugin("terminalreporter")):
+        reporter.write_line(f"{len(cases)} cases of bad input among {len(session.items)} tests")
+
+
+def _is_bad_input(item: pytest.Item) -> bool:
+    return hasattr(item, "callspec") and _REFUSALS.search(_source_of(item)) is not None
+
+
+@functools.cache
+def _source_of_function(function: Callable[..., object]) -> str:
+    return inspect.getsource(function)
+
+
+def _source_of(item: pytest.Item) -> str:
+    return _source_of_function(item.function) if isinstance(item, pytest.Function) else ""
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +62,19 @@ def evaluation_data() -> Path:
     if not (DATA / "fox").is_dir():
         pytest.skip("no evaluation data: set DEPTHRF_DATA")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def learned_weights() -> LearnedWeights:
+    """XFeat's and LighterGlue's published weights."""
+    return published()
+
+
+@pytest.fixture(autouse=True)
+def _threads_stay() -> Iterator[None]:
+    """The number of torch's threads decides the order of training's sums, so nothing may leave it changed."""
+    before = torch.get_num_threads()
+    yield
+    now = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert now == before, f"torch is left with {now} threads instead of {before}"

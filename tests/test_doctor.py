@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from depthrf import doctor
+from depthrf.sfm.jobs import LearnedWeights
 from tests.test_cli import depthrf
 
 
@@ -13,6 +15,9 @@ def test_names_everything_and_runs_here(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for what in (*doctor._CHECKS, "disk"):
         assert what in done.stderr
+    found = json.loads(depthrf("doctor", tmp_path, "--json", cwd=tmp_path).stdout)
+    assert [row["what"] for row in found] == [*doctor._CHECKS, "disk"]
+    assert all(row.keys() == {"what", "found", "fix", "required"} for row in found)
 
 
 def test_exit_code_tells_that_it_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +48,14 @@ def test_little_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert finding.fix is not None
     assert not finding.required
     assert finding.found.endswith(str(tmp_path))
+
+
+def test_networks_for_matching_do_not_stand_for_those_for_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learned_weights: LearnedWeights
+) -> None:
+    monkeypatch.setenv("DEPTHRF_WEIGHTS", str(learned_weights.xfeat.parent))
+    found = {finding.what: finding for finding in doctor.examine(tmp_path)}
+    assert found["matching networks"].found == "xfeat, lighterglue"
+    assert found["depth networks"].fix == "depthrf weights fetch omnidata"
+    monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path))
+    assert {f.what: f for f in doctor.examine(tmp_path)}["matching networks"].fix is not None  # offline here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf.workspace import Workspace, fingerprint, read_json
+from depthrf.storage import fingerprint, read_json
+from depthrf.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -65,8 +67,9 @@ def finished(demo: Path) -> dict[str, int]:
 
 
 def test_all_photos_are_placed_where_they_were_taken(demo: Path) -> None:
-    from depthrf.geometry.transforms import fit_similarity, rotation_angle_deg
-    from depthrf.io.transforms_json import load_views, read_transforms
+    from depthrf.geometry.transforms import rotation_angle_deg
+    from depthrf.io.poses.transforms_json import load_views, read_transforms
+    from tests.similarity import fit_similarity
 
     views, _ = load_views(workspace(demo).transforms)
     assert len(views) == 10
@@ -137,6 +140,24 @@ def test_further_photos_are_registered_and_scored(demo: Path) -> None:
     assert fingerprint(workspace(demo).undistorted_sparse) == before
 
 
+def test_the_readmes_python(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the finished workspace: the same options lead to the same results, so that nothing runs again."""
+    run("reconstruct", "photos", "-o", "ws", *SETTINGS, cwd=demo)
+    before = finished(demo)
+    (code,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    settings = [item.removeprefix("--set=") for item in SETTINGS if item.startswith("--set=")]
+    options = dict(item.split("=") for item in settings) | {"train.optimiser.steps": 120}
+    changed = code.replace('"room", options={"train.optimiser.steps": 800}', f'"ws", options={options!r}')
+    assert changed != code
+    monkeypatch.chdir(demo)
+    exec(changed, {})
+    video, psnr, exported = capsys.readouterr().out.splitlines()
+    assert finished(demo) == before
+    assert Path(video) == workspace(demo).video
+    assert float(psnr) > 12
+    assert (Path(exported) / "cameras").is_dir() or list(Path(exported).glob("cameras*"))
+
+
 def test_held_out_photos_of_a_bare_folder(demo: Path) -> None:
     """They take no part in SfM, depth or training, and are placed in the finished model to be scored."""
     held_out = {p.name for p in sorted(workspace(demo).images.iterdir())[3::4]}
@@ -188,5 +209,5 @@ def test_given_poses_and_sensor_depth(demo: Path) -> None:
     assert result["depth_reference"] == "sensor"
     assert {v["name"] for v in result["views"]} == {p.name for p in (demo / "held_out").iterdir()}
     assert result["mean"]["depth_median_abs_error"] < 0.3
-    assert read_json(demo / "rgbd" / "depth" / "prior" / "report.json")["metres_per_unit"] == 1.0
+    assert read_json(demo / "rgbd" / "depth" / "scale.json")["metres_per_unit"] == 1.0
     assert read_json(demo / "rgbd" / "records" / "train.json")["summary"]["num_photos"] == 10

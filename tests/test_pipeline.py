@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from depthrf import pipeline
-from depthrf.errors import UsageError
+from depthrf import freshness, pipeline
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.options import option
 from depthrf.shipped import shipped
-from depthrf.workspace import Workspace, create_workspace, read_json
+from depthrf.stages.stage import STAGES
+from depthrf.storage import read_json
+from depthrf.workspace import Workspace, create_workspace, lock
 
 
 @pytest.mark.parametrize("name", ["default", "fast", "cpu", "quality", "seed", "rgbd"])
 def test_presets_build(name: str) -> None:
     plan = pipeline.make_plan(pipeline.load_pipeline(name), name)
-    assert tuple(plan) == pipeline.STAGES
+    assert tuple(plan) == tuple(STAGES)
     assert plan["train"].optimiser.steps > 0
 
 
@@ -97,7 +100,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         )
 
     modules = {"first": stage("first", (), None), "second": stage("second", ("first",), "first")}
-    monkeypatch.setattr(pipeline, "stage_module", modules.__getitem__)
+    for module in (pipeline, freshness):
+        monkeypatch.setattr(module, "STAGES", modules)
     return ran
 
 
@@ -155,7 +159,7 @@ def test_results_keep_their_record_when_a_new_attempt_is_refused(
     workspace = create_workspace(tmp_path / "w", tmp_path)
     run_both(workspace)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.stage_module("first"), "run", refuse)
+        patch.setattr(pipeline.STAGES["first"], "run", refuse)
         with pytest.raises(UsageError, match="no GPU"):
             pipeline.run_stage(workspace, "first", ToyOptions(text="b"))
     run_both(workspace)
@@ -175,3 +179,97 @@ def test_plan_is_kept_for_single_stages(tmp_path: Path) -> None:
     again = pipeline.make_plan(pipeline.saved_tables(workspace), "saved")
     assert again == plan
     assert again["sfm"].poses == Path("p.json").absolute()
+
+
+def test_a_run_of_a_plan_saves_it_and_is_the_only_writer(tmp_path: Path, toy: list[str]) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    plan = {"first": ToyOptions(text="abc"), "second": ToyOptions()}
+    with lock(workspace), pytest.raises(DepthrfError, match="Another depthrf process"):
+        pipeline.run_plan(workspace, plan, ("first", "second"))
+    assert (toy, pipeline.saved_tables(workspace)) == ([], {})
+    pipeline.run_plan(workspace, plan, ("first",))
+    assert toy == ["first"]
+    assert pipeline.saved_tables(workspace)["first"]["text"] == "abc"
+
+
+def test_force_makes_a_finished_result_anew(tmp_path: Path, toy: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    seen: list[bool] = []
+    original = pipeline.STAGES["first"].run
+
+    def look(workspace: Workspace, options: ToyOptions) -> object:
+        seen.append((workspace.root / "first").exists())
+        return original(workspace, options)
+
+    monkeypatch.setattr(pipeline.STAGES["first"], "run", look)
+    pipeline.run_stage(workspace, "first", ToyOptions(), force=True)
+    assert seen == [False]
+    (workspace.root / ".first.old").write_text("left by a forced run that was killed")
+    pipeline.run_stage(workspace, "first", ToyOptions(text="b"))
+    assert sorted(p.name for p in workspace.root.iterdir()) == [".lock", "first", "records", "second", "workspace.json"]
+
+
+def test_force_keeps_the_result_where_a_new_one_is_refused(
+    tmp_path: Path, toy: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(workspace: Workspace, options: ToyOptions) -> ToySummary:
+        raise UsageError("no GPU here")
+
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    run_both(workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.STAGES["first"], "run", refuse)
+        with pytest.raises(UsageError, match="no GPU"):
+            pipeline.run_stage(workspace, "first", ToyOptions(), force=True)
+    assert (workspace.root / "first").read_text() == "a"
+    run_both(workspace)
+    assert toy == ["first", "second"]
+
+
+def test_files_named_in_texts_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = pipeline.make_plan({"ingest": {"holdout": "tests.txt"}}, "test")
+    assert plan["ingest"].holdout == str(tmp_path / "tests.txt")
+    with pytest.raises(UsageError, match=r"tests\.txt \(option ingest\.holdout\)"):
+        pipeline.check_paths(plan, ["ingest"])
+    (tmp_path / "tests.txt").write_text("a.jpg\n")
+    pipeline.check_paths(plan, ["ingest"])
+    assert pipeline.make_plan({"ingest": {"holdout": "every:8"}}, "test")["ingest"].holdout == "every:8"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[train]\nseed = " + "9" * 5000, "is not valid TOML"),
+        ("[train]\nseed = 0x" + "f" * 5000, "should be at least 0 and at most"),
+        ("[train.loss]\nsurface = " + "9" * 400, "should be float, found"),
+        ("[train]\nmodel = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("[train]\nmodel = " + "[" * 300 + "]" * 300, "is a group of options, found"),
+        ("[train]\nmax_side = inf", "should be int"),
+        ("[render]\nseconds = nan", "at least 0.1"),
+        ("[train.optimiser]\nsteps = 100000000000000000000", "at most 1e+08"),
+    ],
+)
+def test_odd_values_of_presets_get_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as told:
+        pipeline.make_plan(pipeline.load_pipeline(str(path)), "mine.toml")
+    assert words in str(told.value)
+    assert len(str(told.value)) < 400
+
+
+def test_a_setting_nested_without_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="--set takes KEY=VALUE") as told:
+        pipeline.assignments(["a." * 30_000 + "a=1"])
+    assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize("options", ["[]", '{"train": 3}', '{"train": {"max_side": "wide"}}', '{"trian": {}}'])
+def test_a_saved_plan_of_another_shape_gets_one_sentence(tmp_path: Path, options: str) -> None:
+    workspace = create_workspace(tmp_path / "w", tmp_path)
+    manifest = read_json(workspace.manifest)
+    workspace.manifest.write_text(json.dumps(manifest | {"options": json.loads(options)}))
+    with pytest.raises(DepthrfError):
+        pipeline.make_plan(pipeline.saved_tables(workspace), "the workspace's options")

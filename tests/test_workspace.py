@@ -1,64 +1,15 @@
 from __future__ import annotations
 
-import json
-import math
-import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.workspace import (
-    _digest,
-    atomic_open,
-    create_workspace,
-    fingerprint,
-    lock,
-    open_workspace,
-    read_json,
-    write_json,
-)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("old")
-
-    def fail() -> None:
-        with atomic_open(path) as handle:
-            handle.write("new")
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_json_holds_no_nan(tmp_path: Path) -> None:
-    write_json(
-        tmp_path / "x.json", {"a": math.nan, "b": [np.float32(1.5), math.inf], "c": Path("/p"), "d": np.arange(2)}
-    )
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1.5, None], "c": "/p", "d": [0, 1]}
-
-
-def test_damaged_json_is_told(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(DepthrfError, match="damaged"):
-        read_json(tmp_path / "x.json")
-
-
-def test_fingerprint_sees_names_and_contents(tmp_path: Path) -> None:
-    folder = tmp_path / "f"
-    folder.mkdir()
-    (folder / "a").write_text("1")
-    first = fingerprint(folder)
-    (folder / "a").write_text("2")
-    second = fingerprint(folder)
-    (folder / "a").rename(folder / "b")
-    assert len({first, second, fingerprint(folder)}) == 3
-    assert fingerprint(tmp_path / "nothing") == "absent"
+from depthrf.storage import remove, write_json
+from depthrf.workspace import create_workspace, lock, open_workspace
 
 
 def test_workspaces_are_not_made_over_other_things(tmp_path: Path) -> None:
@@ -100,14 +51,87 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_files_that_stay_the_same_are_read_once(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_text("one")
-    assert fingerprint(path) != (path.write_text("two"), fingerprint(path))[1]
-    os.utime(path, (1e9, 1e9))
-    hits = _digest.cache_info().hits
-    first = fingerprint(path)
-    assert fingerprint(path) == first
-    assert _digest.cache_info().hits == hits + 1
-    path.write_text("six")
-    assert fingerprint(path) != first
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", ["render", "nerf", "depth", "undistorted", "images", "sparse_pc.ply", ".lock"])
+def test_nothing_is_written_or_removed_through_a_link_out_of_the_workspace(tmp_path: Path, name: str) -> None:
+    workspace = create_workspace(tmp_path / "ws", tmp_path / "photos")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    target = mine / "thesis.txt" if "." in name else mine
+    (workspace.root / name).unlink(missing_ok=True)
+    (workspace.root / name).symlink_to(target)
+    with pytest.raises(UsageError) as told:
+        open_workspace(workspace.root)
+    assert str(workspace.root / name) in str(told.value)
+    assert str(target) in str(told.value)
+    with pytest.raises(UsageError):
+        create_workspace(tmp_path / "ws", tmp_path / "photos")
+    remove(workspace.root / name)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    assert open_workspace(workspace.root) == workspace
+
+
+@pytest.mark.hostile
+def test_the_lock_is_not_opened_through_a_link(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "ws", tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    workspace.lock.unlink()
+    workspace.lock.symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"\.lock"), lock(workspace):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_links_that_stay_inside_and_a_linked_workspace_are_fine(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "ws", tmp_path)
+    workspace.images.mkdir()
+    (workspace.root / "pictures").symlink_to(workspace.images)
+    (tmp_path / "link").symlink_to(workspace.root)
+    assert open_workspace(workspace.root) == workspace
+    assert open_workspace(tmp_path / "link").manifest.is_file()
+
+
+def test_of_runs_started_at_once_on_a_new_workspace_one_works(tmp_path: Path) -> None:
+    """Each either gets the workspace or is told that another process works in it; none takes it for something else."""
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from depthrf.errors import DepthrfError\n"
+        "from depthrf.workspace import create_workspace, lock\n"
+        "root = Path(sys.argv[1])\n"
+        "while not (root.parent / 'go').exists(): pass\n"
+        "try:\n"
+        "    with lock(create_workspace(root, root.parent)): time.sleep(1.5); print('worked')\n"
+        "except DepthrfError as e: print(e)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "ws")]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    time.sleep(1.0)
+    (tmp_path / "go").touch()
+    said = [run.communicate(timeout=60) for run in runs]
+    assert [err for _, err in said] == [""] * 4
+    out = sorted(out.strip() for out, _ in said)
+    assert out.count("worked") >= 1
+    assert all(line == "worked" or line.startswith("Another depthrf process is working in") for line in out), out
+    assert open_workspace(tmp_path / "ws").manifest.is_file()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema": "one", "photos": 3}', '{"schema": 1, "photos": 3}', "{"])
+def test_a_manifest_of_another_shape_gets_one_sentence(tmp_path: Path, text: str) -> None:
+    workspace = create_workspace(tmp_path / "ws", tmp_path)
+    workspace.manifest.write_text(text)
+    with pytest.raises(DepthrfError) as told:
+        open_workspace(workspace.root)
+    assert str(workspace.manifest) in str(told.value)
+    with pytest.raises(DepthrfError) as told:
+        create_workspace(workspace.root, tmp_path)
+    assert str(workspace.manifest) in str(told.value)
+
+
+def test_a_name_too_long_is_told(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(UsageError, match="File name too long"):
+        create_workspace(path, tmp_path)
+    with pytest.raises(UsageError, match="File name too long"):
+        open_workspace(path)

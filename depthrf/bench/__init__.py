@@ -1,1 +1,1 @@
-"""Published protocols on public data, run with this project's field and printed beside the published numbers."""
+"""Published protocols on public data: depthrf trains and is scored by them, beside the published numbers."""

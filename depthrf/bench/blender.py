@@ -1,35 +1,42 @@
-"""The NeRF synthetic protocol: few views with exact depth, one cell a pair of view count and depth loss.
+"""The NeRF synthetic protocol: training views with exact depth, one cell for each number of views and depth loss.
 
-Each cell trains a field on the first views of ``transforms_train.json``, scores it on ``transforms_test.json`` and
-writes ``<cell>.json`` and a picture; a cell that is there with the same settings is not run again, and an interrupted
-one goes on at its last checkpoint. With ``scales`` > 1 every test view is also scored at 1/2, 1/4, ... of its size, and
-each cell is trained twice: on full-size pictures only (``single``), and on all sizes at once (``multi``).
+Each cell trains a field on some views of ``transforms_train.json`` and scores it on ``transforms_test.json``. It writes
+``<cell>.json``, a picture, a checkpoint and its metrics. A cell that is finished with the same settings is not run
+again, and an interrupted one resumes at its last checkpoint.
+
+With ``scales`` > 1, every test view is also scored at 1/2, 1/4, ... of its size. Each cell is then trained twice: on
+full-size pictures only (``single``), and on all sizes at once (``multi``).
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console, device
 from depthrf.bench.protocol import Cell, Options, Result, ScaleScore, cells
-from depthrf.bench.scene import load_store, normalised, scaled_camera, score
-from depthrf.errors import DepthrfError, UsageError
-from depthrf.io import blender
+from depthrf.bench.scene import load_store, normalised, scaled_camera, score_views
+from depthrf.bench.view_sets import view_sets
+from depthrf.errors import UsageError
+from depthrf.io.poses import blender
 from depthrf.options import identity
-from depthrf.workspace import read_json, write_json
+from depthrf.stages.training.files import Recovery, TrainingFiles
+from depthrf.stages.training.loop import Cadence, train
+from depthrf.storage import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
 
     from depthrf.bench.multi_scale import MultiScaleStore
-    from depthrf.io.blender import BlenderFrame
+    from depthrf.io.poses.blender import BlenderFrame
     from depthrf.io.trained_field import TrainedField
 
 _CHECKPOINT_STEPS = 2000
+_LEAST_RATE_FACTOR = 1.0  # a lower learning rate would be another setting than the one that is reported
 
 
 def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> list[Result]:
@@ -38,13 +45,15 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
     Raises:
         UsageError: ``scene`` is no scene, an option is wrong, or ``folder`` holds results of other settings.
     """
-    todo = cells(options)
-    train, test = blender.read_split(scene, "train"), blender.read_split(scene, "test")[:: options.test_every]
-    chosen = {count: blender.choose(train, _ids(options, count)) for count in options.views}
-    side = max(train[0].view.camera.width, train[0].view.camera.height)
+    frames = blender.read_split(scene, "train")
+    test = blender.read_split(scene, "test")[:: options.test_every]
+    sets = view_sets(options.views, len(frames), options.seed)
+    todo, ids = cells(options, sets), {s.name: s.ids for s in sets}
+    side = max(frames[0].view.camera.width, frames[0].view.camera.height)
     if options.size > side:
         raise UsageError(f"The pictures of {scene} are {side} pixels wide; --size {options.size} would enlarge them.")
-    results = [] if force else [_finished(folder, cell, _settings(scene, cell, options)) for cell in todo]
+    settings = [_settings(scene, cell, ids[cell.views], options) for cell in todo]
+    results = [] if force else [_finished(folder, *known) for known in zip(todo, settings, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     target = device.resolve(options.device)
     done = []
@@ -52,26 +61,21 @@ def run(scene: Path, folder: Path, options: Options, *, force: bool = False) -> 
         result = results[index] if results else None
         if result is None:
             console.note(f"{cell.name} ({index + 1} of {len(todo)})")
-            result = _run_cell(folder, cell, chosen[cell.views], test, options, target, scene, force=force)
+            views = [frames[i] for i in ids[cell.views]]
+            result = _run_cell(folder, cell, views, test, options, target, settings[index], force=force)
             write_json(folder / f"{cell.name}.json", result)
         else:
             console.note(f"{cell.name}: nothing to do")
         done.append(result)
-        console.note(
-            "  " + ", ".join(f"{s.size}x{s.size}: {s.psnr:.2f} dB, SSIM {s.ssim:.3f}" for s in done[-1].scores)
-        )
+        scores = [f"{score.size}x{score.size}: {score.psnr:.2f} dB, SSIM {score.ssim:.3f}" for score in result.scores]
+        console.note("  " + ", ".join(scores))
     return done
 
 
-def _ids(options: Options, count: int) -> list[int]:
-    if options.ids and count > len(options.ids):
-        raise UsageError(f"--ids names {len(options.ids)} views; --views asks for {count}.")
-    return list(options.ids[:count] or range(count))
-
-
-def _settings(scene: Path, cell: Cell, options: Options) -> dict[str, Any]:
+def _settings(scene: Path, cell: Cell, ids: Sequence[int], options: Options) -> dict[str, Any]:
     common = {k: v for k, v in identity(options).items() if k not in ("views", "losses")}
-    return json.loads(json.dumps({"scene": scene.name, **asdict(cell), **common}))  # type: ignore[no-any-return]
+    own = {k: v for k, v in asdict(cell).items() if k != "group"}  # two groups may share a draw
+    return json.loads(json.dumps({"scene": scene.name, **own, "ids": ids, **common}))  # type: ignore[no-any-return]
 
 
 def _finished(folder: Path, cell: Cell, settings: dict[str, Any]) -> Result | None:
@@ -91,30 +95,29 @@ def _finished(folder: Path, cell: Cell, settings: dict[str, Any]) -> Result | No
             f"{path} is the result of other settings ({differing}). Give another folder with -o, or --force."
         )
     scores = [ScaleScore(**s) for s in found["scores"]]
-    return Result(**{**found, "cell": Cell(**found["cell"]), "scores": scores})
+    return Result(**{**found, "cell": cell, "scores": scores})
 
 
 def _run_cell(
     folder: Path,
     cell: Cell,
-    train: list[BlenderFrame],
+    views: list[BlenderFrame],
     test: list[BlenderFrame],
     options: Options,
     target: torch.device,
-    scene: Path,
+    settings: dict[str, Any],
     *,
     force: bool,
 ) -> Result:
-    settings = _settings(scene, cell, options)
     num_scales = options.scales if cell.training == "multi" else 1
-    store = load_store([scaled_camera(train[0], options.size, k) for k in range(num_scales)], train, target)
-    key = json.dumps(settings)
-    field, num_rays, seconds = _train(folder / f"{cell.name}.pt", cell, store, options, target, key, force=force)
+    cameras = [scaled_camera(views[0], options.size, scale) for scale in range(num_scales)]
+    store = load_store(cameras, views, target)
+    field, num_rays, seconds = _train(folder, cell, store, options, target, json.dumps(settings), force=force)
     start = time.monotonic()
-    scores = score(folder / f"{cell.name}.png", field, test, options)
+    scores = score_views(folder / f"{cell.name}.png", field, test, options)
     return Result(
         cell=cell,
-        view_names=[f.view.stem for f in train],
+        view_names=[frame.view.stem for frame in views],
         num_test=len(test),
         scores=scores,
         steps=options.optimiser.steps,
@@ -128,7 +131,7 @@ def _run_cell(
 
 
 def _train(
-    checkpoint: Path,
+    folder: Path,
     cell: Cell,
     store: MultiScaleStore,
     options: Options,
@@ -137,41 +140,30 @@ def _train(
     *,
     force: bool,
 ) -> tuple[TrainedField, int, float]:
-    """The trained field, the rays and the seconds it took, going on from an interrupted run of the same key.
+    """The trained field, the rays and the seconds that it took; a run of the same key is gone on from.
 
     ``force``: a field that is trained already is trained again.
     """
     from depthrf.io import trained_field
-    from depthrf.nerf.memory import advance, fit_memory
-    from depthrf.nerf.training import prepare
+    from depthrf.nerf.training.loop import prepare
+    from depthrf.nerf.training.memory import fit_memory
 
     losses = replace(options.loss, depth=cell.loss)
-    parts = options.model, losses, options.few, options.optimiser
+    parts = options.model, losses, options.few_photos, options.optimiser
     trainer = prepare(store, *parts, seed=options.seed, device=target)
-    model = trainer.shown
-    field = trained_field.TrainedField(model, *normalised(), options.size)
-    seconds = 0.0
-    state: dict[str, Any] = trained_field.read(checkpoint, target) if checkpoint.is_file() else {"key": None}
-    if state["key"] == key and state["step"] < trainer.total:
-        trainer.restore(state)
-        seconds = float(state["seconds"])
-        console.note(f"  going on from step {trainer.step}")
-    elif state["key"] == key and not force:  # interrupted while it was scored
-        trainer.step = trainer.total
-        return trained_field.load_field(checkpoint, target), trainer.num_rays, float(state["seconds"])
+    field = trained_field.TrainedField(trainer.eval_model, *normalised(), options.size)
     fit_memory(trainer, store, device.free_memory(target), console.note)
-    start, total = time.monotonic() - seconds, trainer.total
-    with console.progress() as display:
-        task = display.add_task("train", total=total, completed=trainer.step, info="")
-        while trainer.step < total:
-            result = advance(trainer, store, console.warn)
-            display.update(task, completed=trainer.step)
-            if trainer.step % 50 == 0 or trainer.step == total:
-                if trainer.diverged(skipped := int(result.skipped)):
-                    first = trainer.step - skipped + 1
-                    raise DepthrfError(f"The loss has not been finite since step {first}. Lower --set optimiser.rate.")
-                display.update(task, info=f"psnr {float(result.psnr):.1f} dB")
-            if trainer.step % _CHECKPOINT_STEPS == 0 or trainer.step == total:
-                trained_field.save(checkpoint, trainer, field, key=key, seconds=time.monotonic() - start)
-    model.eval()
-    return field, trainer.num_rays, time.monotonic() - start
+    files = TrainingFiles(
+        folder / f"{cell.name}.pt",
+        folder / f"{cell.name}.jsonl",
+        trainer,
+        field,
+        key=key,
+        keep_finished=not force,
+        recovery=Recovery(_LEAST_RATE_FACTOR, "optimiser.rate"),
+    )
+    if files.finished:  # and interrupted while it was scored
+        return trained_field.load_field(files.checkpoint, target), trainer.num_rays, files.elapsed
+    train(trainer, store, files, Cadence(checkpoint_steps=_CHECKPOINT_STEPS))
+    field.model.eval()
+    return field, trainer.num_rays, files.elapsed

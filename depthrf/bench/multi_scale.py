@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from depthrf.nerf.options import PixelOptions
-from depthrf.nerf.pixel_store import EVENLY, PixelStore
-from depthrf.nerf.rays import RayBatch
+from depthrf.nerf.rays.batch import RayBatch
+from depthrf.nerf.rays.pixel_store import EVENLY, PixelStore
 
 
 class MultiScaleStore:
     """Pixels of the same views at several sizes, one store each.
 
-    mip-NeRF weighs the loss of a pixel by the area it covers, so that every size counts the same. Here each size gives
-    the same number of a batch's rays, which has the same expected gradient and less variance. The radii of the rays
-    follow from each size's own focal length.
+    mip-NeRF weights the loss of a pixel by the area it covers, so that every size counts the same. Here each size
+    provides the same number of a batch's rays: the expected gradient is the same, with less variance. The radii of the
+    rays follow from each size's own focal length.
     """
 
     def __init__(self, stores: list[PixelStore]) -> None:
@@ -25,8 +25,10 @@ class MultiScaleStore:
     def sample(
         self, num_rays: int, generator: torch.Generator, options: PixelOptions = EVENLY, *, across: int = 1
     ) -> RayBatch:
-        """As :meth:`PixelStore.sample`; the first sizes take what does not divide."""
-        share, rest = divmod(num_rays // across**2, len(self.stores))
-        counts = [(share + (index < rest)) * across**2 for index in range(len(self.stores))]
-        batches = [s.sample(n, generator, options, across=across) for s, n in zip(self.stores, counts, strict=True)]
+        """As :meth:`PixelStore.sample`; the first sizes get one pixel more where the number does not divide evenly."""
+        pixels, rest = divmod(num_rays // across**2, len(self.stores))
+        batches = []
+        for index, store in enumerate(self.stores):
+            own_pixels = pixels + 1 if index < rest else pixels
+            batches.append(store.sample(own_pixels * across**2, generator, options, across=across))
         return RayBatch.joined(batches)

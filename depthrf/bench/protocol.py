@@ -1,88 +1,51 @@
-"""What a benchmark on NeRF synthetic scenes can be asked, its cells and their results."""
+"""Options, cells and results of the benchmark on NeRF synthetic scenes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from depthrf import device
+from depthrf.bench.view_sets import ViewSet
 from depthrf.errors import UsageError
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
 from depthrf.options import option
 
 _LEAST_SIDE = 12  # pixels: SSIM's window is 11
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "hash": {
-        "model": {
-            "field": {
-                "kind": "hash",
-                "width": 128,
-                "view_degree": 4,
-                "appearance": 0,
-                "density_bias": -3.0,
-                "grid": {"log2_size": 19},
-            },
-            "proposal": {"num_samples": [128]},
-            "num_samples": 48,
-            "rays_across": 2,
-        },
-        "loss": {"distortion": 0.02, "cdf_bound": 0.3, "depth_final": 0.01, "grid_decay": 0.01},
-        "optimiser": {
-            "steps": 20000,
-            "batch_rays": 8192,
-            "pixels": {"contrast_share": 0.5},
-            "rate": 2e-2,
-            "rate_final": 1e-2,
-            "average": 0.08,
-        },
-    },
-    "mlp": {
-        "model": {
-            "field": {"kind": "mlp", "width": 256, "depth": 8, "view_degree": 4, "appearance": 0},
-            "proposal": {"num_samples": [64, 64], "width": 256},
-            "num_samples": 32,
-        },
-        "few": {"most": 0},
-        "optimiser": {"steps": 50000, "batch_rays": 8192, "rate": 3e-3, "rate_final": 2e-5, "warmup_steps": 512},
-    },
-}
-"""Settings by kind of field: ``mlp`` is the published network and schedule. Both share what follows."""
-
-SHARED: dict[str, Any] = {
-    "model": {"spacing": "linear", "background": "white"},
-    # eps = 0.03 scene units at the object's distance of 4; the depth is exact, so there is no slack.
-    "loss": {"surface": 0.0075, "distortion": 0.0},
-    "optimiser": {"pixels": {"recast": {"share": 0.0}}},
-}
-
-SEVERAL_SCALES: dict[str, Any] = {"model": {"field": {"antialias": True}}}
-"""Joins them where several sizes are scored: a hash grid alone does not know how large a pixel is."""
-
 
 @dataclass(frozen=True)
 class Options:
-    views: tuple[int, ...] = option((3, 6, 100), "numbers of training views, the first of the scene or of ids", least=1)
-    ids: tuple[int, ...] = option((), "which views these are, as numbers from 0, e.g. 26,86,2,55; left out: the first")
-    losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses")
-    size: int = option(400, "side of the pictures in pixels")
-    scales: int = option(
-        1, "sizes to score: 4 adds 1/2, 1/4 and 1/8, each field trained on one size and on all", least=1
+    views: tuple[str, ...] = option(
+        ("3", "6", "100"),
+        "sets of training views: 6 (the first six), 26+86+2 (by number, from 0), standard-8, or random-3x10 (ten "
+        "random triples)",
     )
-    test_every: int = option(1, "score every n-th test view", least=1)
-    seed: int = option(0, "seed of initialisation and sampling", least=0)
+    losses: tuple[str, ...] = option(("none", "l2", "urf", "ds_nerf", "cdf"), "depth losses to compare")
+    size: int = option(400, "side of the pictures in pixels", least=8, most=4096)
+    scales: int = option(
+        1, "sizes to score, each half the one before; fields are trained on one size and on all", least=1, most=8
+    )
+    test_every: int = option(1, "score every n-th test view", least=1, most=10000)
+    seed: int = option(0, "random seed of initialisation and sampling", least=0, most=2**31 - 1)
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
     model: ModelOptions = option(ModelOptions, "the radiance field")
     loss: LossOptions = option(LossOptions, "loss weights")
-    few: FewPhotosOptions = option(FewPhotosOptions, "what changes where views are few")
+    few_photos: FewPhotosOptions = option(FewPhotosOptions, "limits that apply to few views of an object")
     optimiser: OptimiserOptions = option(OptimiserOptions, "optimiser and schedule")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One field to train. ``training``: ``single`` (full size) or ``multi`` (all sizes)."""
+    """One field to train.
 
-    views: int
+    views, group: the set of training views and what ``--views`` calls it (:class:`ViewSet`). training: ``single``
+    (pictures of full size only) or ``multi`` (all sizes).
+    """
+
+    views: str
+    group: str
     loss: str
     training: str
 
@@ -102,7 +65,7 @@ class ScaleScore:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell; ``num_rays``: of all training steps; ``settings``: everything that decides it."""
+    """A finished cell. ``num_rays`` counts all training steps; ``settings`` holds all that decides the result."""
 
     cell: Cell
     view_names: list[str]
@@ -117,19 +80,20 @@ class Result:
     settings: dict[str, Any]
 
 
-def cells(options: Options) -> list[Cell]:
-    """All fields to train, fewest views first.
+def cells(options: Options, view_sets: Sequence[ViewSet]) -> list[Cell]:
+    """All fields to train, in the order of the sets of views and the losses.
 
     Raises:
-        UsageError: An unknown loss, or a number that cannot be.
+        UsageError: A loss is unknown, or the smallest pictures would be too small to score.
     """
-    known = next(f for f in LossOptions.__dataclass_fields__.values() if f.name == "depth").metadata["choices"]
+    known = LossOptions.__dataclass_fields__["depth"].metadata["choices"]
     if unknown := [loss for loss in options.losses if loss not in known]:
         raise UsageError(f"Unknown depth loss {', '.join(unknown)}; expected some of {', '.join(known)}")
-    if options.size // 2 ** (options.scales - 1) < _LEAST_SIDE:
+    smallest = options.size // 2 ** (options.scales - 1)
+    if smallest < _LEAST_SIDE:
         raise UsageError(
-            f"--size {options.size} with --scales {options.scales} makes pictures of "
-            f"{options.size // 2 ** (options.scales - 1)} pixels; {_LEAST_SIDE} are the least"
+            f"--size {options.size} with --scales {options.scales} makes pictures of {smallest} pixels; scoring needs "
+            f"at least {_LEAST_SIDE}. Use a larger --size or a smaller --scales."
         )
     trainings = ("single", "multi") if options.scales > 1 else ("single",)
-    return [Cell(views, loss, t) for views in options.views for loss in options.losses for t in trainings]
+    return [Cell(s.name, s.group, loss, t) for s in view_sets for loss in options.losses for t in trainings]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from depthrf import console
 from depthrf.bench.protocol import Options, ScaleScore
-from depthrf.io import blender
+from depthrf.io.poses import blender
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from depthrf.bench.multi_scale import MultiScaleStore
     from depthrf.geometry.camera import Camera
     from depthrf.geometry.transforms import Similarity
-    from depthrf.io.blender import BlenderFrame
+    from depthrf.io.poses.blender import BlenderFrame
     from depthrf.io.trained_field import TrainedField
-    from depthrf.nerf.metrics import ColorScores
-    from depthrf.nerf.rays import Bounds
+    from depthrf.nerf.rays.batch import Bounds
+    from depthrf.nerf.scores.metrics import ColorScores
 
 _RADIUS = 1.5  # the objects lie in this ball around the origin: it becomes the field's uncontracted unit ball
 _PICTURES = 3  # test views in a picture of scores
@@ -39,20 +39,20 @@ def normalised() -> tuple[Similarity, Bounds]:
     import numpy as np
 
     from depthrf.geometry.transforms import Similarity
-    from depthrf.nerf.rays import Bounds
+    from depthrf.nerf.rays.batch import Bounds
 
     scale = 1.0 / _RADIUS
     return Similarity(scale, np.eye(3), np.zeros(3)), Bounds(blender.NEAR * scale, blender.FAR * scale)
 
 
 def load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch.device) -> MultiScaleStore:
-    """Pixels and depths of all frames, one store a camera size."""
+    """Pixels and depths of all frames, with one store for each camera's size."""
     import numpy as np
 
     from depthrf.bench.multi_scale import MultiScaleStore
     from depthrf.geometry.camera import DepthPrior
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.pixel_store import PixelStore, resize_prior
+    from depthrf.nerf.rays.pixel_store import PixelStore, resize_prior
 
     similarity, bounds = normalised()
     depths = [blender.read_depth(frame) * np.float32(similarity.scale) for frame in frames]
@@ -65,21 +65,20 @@ def load_store(cameras: list[Camera], frames: list[BlenderFrame], target: torch.
     return MultiScaleStore(stores)
 
 
-def score(picture: Path, field: TrainedField, test: list[BlenderFrame], options: Options) -> list[ScaleScore]:
-    """Mean scores by size; the picture shows the first views at full size."""
+def score_views(picture: Path, field: TrainedField, test: list[BlenderFrame], options: Options) -> list[ScaleScore]:
+    """Mean scores of all test views by size; ``picture`` is written and shows the first of them at full size."""
     import numpy as np
 
-    from depthrf.io.images import write_png
-    from depthrf.io.overlays import ColourScale, paint_error, titled_row
-    from depthrf.nerf.metrics import color_scores
+    from depthrf.io.draw.overlays import ColourScale, paint_error, titled_row
+    from depthrf.io.photos.images import write_png
+    from depthrf.nerf.scores.metrics import color_scores
 
     colours = ColourScale(field.bounds.near, field.bounds.far, inverse=True)
     scores: dict[int, list[Future[ColorScores]]] = {}
     rows: list[NDArray[np.uint8]] = []
     with ThreadPoolExecutor() as pool:  # a GPU renders the next view while the CPU scores this one
-        for frame, scale in console.track(
-            [(f, k) for f in test for k in range(options.scales)], "score", total=len(test) * options.scales
-        ):
+        views = [(frame, scale) for frame in test for scale in range(options.scales)]
+        for frame, scale in console.track(views, "score", total=len(views)):
             camera = scaled_camera(frame, options.size, scale)
             photo = blender.read_image(frame, "white", camera)
             rendered, depth = _render(field, frame, camera)
@@ -88,13 +87,18 @@ def score(picture: Path, field: TrainedField, test: list[BlenderFrame], options:
                 panels = [("true", photo), ("rendered", rendered), ("error", paint_error(rendered, photo))]
                 rows.append(titled_row([*panels, ("depth", colours.paint(depth))]))
     write_png(picture, np.concatenate(rows))
-    found = {size: [(v.result().psnr, v.result().ssim) for v in values] for size, values in scores.items()}
-    return [ScaleScore(size, *(float(m) for m in np.mean(values, axis=0))) for size, values in found.items()]
+    means = []
+    for size, results in scores.items():
+        found = [future.result() for future in results]
+        psnr = float(np.mean([result.psnr for result in found]))
+        ssim = float(np.mean([result.ssim for result in found]))
+        means.append(ScaleScore(size, psnr, ssim))
+    return means
 
 
 def _render(field: TrainedField, frame: BlenderFrame, camera: Camera) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.views import render_view
+    from depthrf.nerf.rendering.views import render_view
 
     view = normalise_view(frame.view.with_camera(camera), field.normalised_from_scene)
     rendered = render_view(field.model, view, field.bounds)

@@ -10,21 +10,25 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from depthrf import pipeline
+from depthrf.options import leaves
+from depthrf.stages.stage import STAGES
 
 
 @dataclass(frozen=True)
 class Flag:
-    """``field`` and ``hint`` are those of the first target; ``default`` is the text shown, empty for none."""
+    """A flag and the options it sets.
+
+    ``field`` and ``hint`` belong to the first of these. ``default`` is the text that the help shows, empty for none.
+    """
 
     targets: tuple[str, ...]
     field: dataclasses.Field[Any]
@@ -33,12 +37,15 @@ class Flag:
     heading: str | None = None
 
 
+COMMON = frozenset(("budget", "depth_source", "device", "frames", "max_photos", "pipeline", "seed", "steps"))
+"""Flags that an environment variable can give as well, by the name of their parameter."""
+
 Flags = dict[str, Flag]
 """Flags by the name of their parameter."""
 
 
 def group_flags(group: type, prefix: str = "", *, defaults: Mapping[str, str] | None = None) -> Flags:
-    """Flags of the plain fields of a dataclass, and of those in its groups that ask to be flags.
+    """Flags of a dataclass: one for each plain field, and for each field in a group that is declared with ``flag``.
 
     Args:
         group: The options dataclass.
@@ -59,7 +66,7 @@ def group_flags(group: type, prefix: str = "", *, defaults: Mapping[str, str] | 
 
 def stage_flags(stage: str) -> Flags:
     """Flags of a stage's ``Options``, with paths that begin with the stage's name."""
-    return group_flags(pipeline.stage_module(stage).Options, f"{stage}.", defaults=_preset_defaults())
+    return group_flags(STAGES[stage].Options, f"{stage}.", defaults=_preset_defaults())
 
 
 def pipeline_flags(table: Mapping[str, str | tuple[str, ...]], heading: str | None = None) -> Flags:
@@ -68,13 +75,13 @@ def pipeline_flags(table: Mapping[str, str | tuple[str, ...]], heading: str | No
     for name, targets in table.items():
         paths = (targets,) if isinstance(targets, str) else targets
         stage, _, path = paths[0].partition(".")
-        field, hint = _find(pipeline.stage_module(stage).Options, path)
+        field, hint = _find(STAGES[stage].Options, path)
         flags[name] = dataclasses.replace(_flag(paths, field, hint, _preset_defaults()), heading=heading)
     return flags
 
 
 def with_flags(flags: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the flags in place of its ``**values``; the help shows them before its keyword-only ones."""
+    """Replaces the ``**values`` of a command by flags, which the help shows before the command's keyword-only ones."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -87,29 +94,30 @@ def with_flags(flags: Flags) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
+def each_option(group: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Dotted path, declaration and type of every option of a dataclass, those in groups included."""
+    hints = typing.get_type_hints(group)
+    for field in dataclasses.fields(group):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from each_option(hint, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field, hint
+
+
 def tables(flags: Flags, values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested option tables of the flags that were given."""
     result: dict[str, Any] = {}
     for name, value in values.items():
-        if value is not None:
+        if value is not None and value != []:  # a repeatable flag that was not given is an empty list
             for target in flags[name].targets:
                 result = pipeline.merge_tables(result, pipeline.nested(target, value))
     return result
 
 
-class GroupedHelp(TyperCommand):
-    """Plain help text with the options under their headings, which typer has for rich text only."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
+def environment(name: str) -> str:
+    """The environment variable of a flag in :data:`COMMON`: ``DEPTHRF_MAX_PHOTOS`` for ``max_photos``."""
+    return f"DEPTHRF_{name.upper()}"
 
 
 def _find(group: type, path: str) -> tuple[dataclasses.Field[Any], Any]:
@@ -124,7 +132,7 @@ def _flag(paths: tuple[str, ...], field: dataclasses.Field[Any], hint: Any, defa
 
 
 def _text(default: Any) -> str:
-    """As a help text says it; empty where the absence of the flag says it all."""
+    """A default as the help shows it; empty for switches that are off and for options without a value."""
     if isinstance(default, bool):
         return "yes" if default else ""
     if isinstance(default, tuple):
@@ -134,33 +142,40 @@ def _text(default: Any) -> str:
 
 @cache
 def _preset_defaults() -> dict[str, str]:
-    """``the preset's`` for every option that a preset sets."""
+    """The text ``the preset's`` for each option that some preset sets, by path."""
     tables = (pipeline.load_pipeline(name) for name in pipeline.presets())
-    return {path: "the preset's" for table in tables for path in _paths(table)}
-
-
-def _paths(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-    paths: list[str] = []
-    for key, value in table.items():
-        paths += _paths(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
-    return paths
+    return {path: "the preset's" for table in tables for path in leaves(table)}
 
 
 def _parameter(name: str, flag: Flag) -> inspect.Parameter:
-    kind: Any = _kind(flag.hint)
+    kind: Any = list[str] if flag.field.metadata["separator"] != "," else _kind(flag.hint)
     declared = "--" + name.replace("_", "-")
     if kind is bool:
         declared += declared.replace("--", "/--no-", 1)
-    notes = [", ".join(flag.field.metadata["choices"]), f"default: {flag.default}" if flag.default else ""]
-    remark = "; ".join(filter(None, notes))
-    text = flag.field.metadata["help"]
-    text = text[0].upper() + text[1:] + (f" ({remark})." if remark else ".")
-    annotation = Annotated[kind | None, typer.Option(declared, help=text, rich_help_panel=flag.heading)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    metadata = flag.field.metadata
+    choices = metadata["choices"]
+    text = metadata["help"]
+    text = text[0].upper() + text[1:] + (f" (default: {flag.default})." if flag.default else ".")
+    option = typer.Option(
+        declared,
+        help=text,
+        metavar="|".join([*choices, "FILE"] if metadata["or_file"] else choices) or None,
+        rich_help_panel=flag.heading,
+        envvar=environment(name) if name in COMMON else None,
+        show_envvar=False,
+        autocompletion=_completion(choices) if choices else None,
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    return lambda incomplete: [value for value in choices if value.startswith(incomplete)]
 
 
 def _kind(hint: Any) -> Any:
-    """What the argument parser reads; other types are texts that ``options.build`` converts."""
+    """The type that the argument parser checks; others reach ``options.build`` as text."""
     if isinstance(hint, types.UnionType):
         hint = next(a for a in hint.__args__ if a is not type(None))
     return hint if hint in (int, float, bool, Path) else str

@@ -11,9 +11,11 @@ import typer
 
 from depthrf import __version__, console, pipeline
 from depthrf.cli.flags import group_flags, pipeline_flags, stage_flags, tables, with_flags
+from depthrf.cli.reports import write_at_the_end
 from depthrf.cli.shared import (
     DeviceOpt,
     ForceOpt,
+    JsonOpt,
     OutputOpt,
     PhotosArg,
     PipelineOpt,
@@ -21,19 +23,25 @@ from depthrf.cli.shared import (
     WorkspaceArg,
     check_folder,
     check_source,
-    default_output,
-    make_plan,
+    check_values,
+    print_json,
+    print_table,
     run_evaluate,
-    run_plan,
     run_single,
     writable,
 )
 from depthrf.errors import UsageError
+from depthrf.freshness import foresee
 from depthrf.options import build
+from depthrf.planning import make_plan
 from depthrf.stages import check as checking
 from depthrf.stages import evaluate as evaluation
 from depthrf.stages import export as exporting
-from depthrf.workspace import create_workspace, lock, open_workspace, write_json
+from depthrf.stages import render as rendering
+from depthrf.stages.ingesting.options import Options as IngestOptions
+from depthrf.stages.stage import STAGES
+from depthrf.storage import read_json, write_json
+from depthrf.workspace import Workspace, create_workspace, default_root, lock, open_workspace
 
 RECONSTRUCT = {
     **pipeline_flags(
@@ -45,6 +53,9 @@ RECONSTRUCT = {
             "frames": "ingest.frames",
             "max_photos": "ingest.max_photos",
             "holdout": "ingest.holdout",
+            "model": "ingest.model",
+            "allow_outside": "ingest.allow_outside",
+            "panorama": "ingest.panorama",
         },
         "Input",
     ),
@@ -56,15 +67,26 @@ RECONSTRUCT = {
             "refine_intrinsics": "sfm.refine_intrinsics",
             "focal_px": "sfm.focal_px",
             "fov": "sfm.fov",
+            "min_share": "sfm.min_share",
+            "offline": "sfm.offline",
         },
         "Poses",
     ),
     **pipeline_flags(
-        {"depth_source": "depth.source", "mono_depth": "depth.mono_depth", "mono_kind": "depth.mono_kind"}, "Depth"
+        {
+            "depth_source": "depth.source",
+            "mono_depth": "depth.mono_depth",
+            "mono_kind": "depth.mono_kind",
+            "known_length": "merge.known_length",
+            "known_distance": "merge.known_distance",
+        },
+        "Depth",
     ),
     **pipeline_flags(
         {
             "depth_loss": "train.loss.depth",
+            "background": "train.background",
+            "exposure": "train.exposure",
             "steps": "train.optimiser.steps",
             "budget": "train.budget",
             "seed": ("sfm.seed", "train.seed"),
@@ -74,7 +96,15 @@ RECONSTRUCT = {
     **pipeline_flags({"path": "render.path", "depth_video": "render.depth_video"}, "Video"),
 }
 DEMO = pipeline_flags({"steps": "train.optimiser.steps"})
-CHECK = pipeline_flags({"masks": "ingest.masks", "frames": "ingest.frames"})
+CHECK = pipeline_flags(
+    {
+        "masks": "ingest.masks",
+        "frames": "ingest.frames",
+        "panorama": "ingest.panorama",
+        "export_poses": "ingest.export_poses",
+        "allow_outside": "ingest.allow_outside",
+    }
+)
 INGEST = {name: flag for name, flag in stage_flags("ingest").items() if name != "photos"}
 EVALUATE = group_flags(evaluation.Options)
 EXPORT = group_flags(exporting.Options)
@@ -85,23 +115,42 @@ def reconstruct(
     photos: PhotosArg,
     output: OutputOpt = None,
     preset: PipelineOpt = None,
-    device: DeviceOpt = "auto",
+    device: DeviceOpt = None,
     first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
     last: Annotated[str | None, typer.Option("--until", help="Last stage to run.")] = None,
     force: ForceOpt = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which stages would run, and why; nothing is written.")
+    ] = False,
     settings: SetOpt = None,
     **values: Any,
 ) -> None:
-    """Photos to video: runs all stages; a second run goes on where the first one stopped."""
+    """Turns photos into a film: runs all stages. A second run continues where the first one stopped."""
     stages = pipeline.select(first, last)
-    check_source(photos)
     given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(RECONSTRUCT, values))
-    plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
+    given = pipeline.merge_tables(given, pipeline.assignments(settings or []))
+    check_values(given)
+    check_source(photos)
+    folder = output or default_root(photos)
+    plan = make_plan(preset, given, device, folders=(photos, folder))
     pipeline.check_paths(plan, stages)
-    workspace = create_workspace(output or default_output(photos), photos)
-    run_plan(workspace, plan, stages, force=force)
+    if dry_run:
+        _tell_plan(folder, plan, stages, force)
+        return
+    workspace = create_workspace(folder, photos)
+    pipeline.run_plan(workspace, plan, stages, force=force)
     if stages[-1] == "render":
-        typer.echo(workspace.video)
+        write_at_the_end(workspace)
+        console.result(rendering.video_path(workspace, plan["render"]))
+
+
+def _tell_plan(folder: Path, plan: pipeline.Plan, stages: tuple[str, ...], force: bool) -> None:
+    workspace = Workspace(folder.absolute())
+    why = foresee(workspace, plan, stages)
+    if force:
+        why = {stage: reasons or ("--force",) for stage, reasons in why.items()}
+    rows = [(s, "runs" if reasons else "stands", "; ".join(reasons)) for s, reasons in why.items()]
+    print_table(("stage", "", "why"), rows)
 
 
 @with_flags(DEMO)
@@ -111,11 +160,11 @@ def demo(
     ),
     preset: PipelineOpt = None,
     *,
-    device: DeviceOpt = "auto",
+    device: DeviceOpt = None,
     settings: SetOpt = None,
     **values: Any,
 ) -> None:
-    """Renders photos of a room that exists only as formulas, reconstructs them and scores the result."""
+    """Renders photos of a synthetic room, reconstructs it from them and scores the result."""
     from depthrf.demo.photos import write_demo
 
     photos = output / "photos"
@@ -130,56 +179,73 @@ def demo(
     given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(DEMO, values))
     plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output / "workspace", photos)
-    run_plan(workspace, plan, pipeline.STAGES, force=False)
-    run_evaluate(workspace, {"photos": output / "held_out", "device": device}, force=False)
-    typer.echo(workspace.video)
+    pipeline.run_plan(workspace, plan, tuple(STAGES), force=False)
+    scored: dict[str, Any] = {"photos": output / "held_out"}
+    run_evaluate(workspace, scored if device is None else scored | {"device": device}, force=False)
+    write_at_the_end(workspace)
+    console.result(rendering.video_path(workspace, plan["render"]))
 
 
 @with_flags(CHECK)
 def check(
     photos: PhotosArg,
-    report: Annotated[Path | None, typer.Option("--json", help="Also write everything found to this file.")] = None,
+    *,
+    as_json: JsonOpt = False,
     **values: Any,
 ) -> None:
-    """Will these photos do? Looks at each one and at what they share, in seconds; exit code 1 when they will not."""
+    """Says in seconds whether these photos will do. The exit code is 1 if they will not."""
     check_source(photos)
-    if report is not None and report.exists() and report.suffix.lower() != ".json":
-        raise UsageError(f"{report} exists and is no .json file; give another one to --json.")
-    checked = checking.run(photos, **tables(CHECK, values).get("ingest", {}))
-    if report is not None:
-        writable(lambda: checking.write_json_report(report, checked), report)
+    checked = checking.run(photos, build(IngestOptions, tables(CHECK, values).get("ingest", {}), "the command line"))
     found = checked.report
-    colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
-    typer.secho(found.verdict, fg=colour, bold=True, nl=False)
-    typer.echo(f": {found.summary} {found.advice}")
+    if as_json:
+        print_json(checking.facts(checked))
+    else:
+        colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
+        typer.secho(found.verdict, fg=colour, bold=True, nl=False)
+        typer.echo(console.printable(f": {found.summary} {found.advice}"))
     if found.verdict == "red":
         sys.exit(1)
 
 
 @with_flags(INGEST)
-def ingest(photos: PhotosArg, output: OutputOpt = None, *, force: ForceOpt = False, **values: Any) -> None:
-    """Stage 1: checks the photos (or picks a video's best frames) and copies them, upright, into a workspace."""
+def ingest(
+    photos: PhotosArg,
+    output: OutputOpt = None,
+    preset: PipelineOpt = None,
+    *,
+    force: ForceOpt = False,
+    **values: Any,
+) -> None:
+    """The command of the first stage, which makes the workspace."""
+    given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(INGEST, values))
+    check_values(given)
     check_source(photos)
-    workspace = create_workspace(output or default_output(photos), photos)
-    changes = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(INGEST, values))
-    run_single(workspace, "ingest", changes, preset=None, device="auto", force=force)
+    workspace = create_workspace(output or default_root(photos), photos)
+    plan = make_plan(preset, given, None, workspace=workspace, folders=(photos, workspace.root))
+    if preset is None:
+        run_single(workspace, "ingest", plan["ingest"], force=force)
+    else:  # which the stages after it are to start from
+        pipeline.run_plan(workspace, plan, ("ingest",), force=force)
 
 
 @with_flags(EVALUATE)
-def evaluate(workspace: WorkspaceArg, *, force: ForceOpt = False, **values: Any) -> None:
-    """Scores the trained field on held-out views: PSNR, SSIM, LPIPS and depth errors."""
+def evaluate(workspace: WorkspaceArg, *, force: ForceOpt = False, as_json: JsonOpt = False, **values: Any) -> None:
+    """The command of the evaluation."""
     if values["photos"] is not None:
         check_folder(values["photos"])
     opened = open_workspace(workspace)
     run_evaluate(opened, tables(EVALUATE, values), force=force)
-    typer.echo(opened.evaluation)
+    if as_json:
+        print_json(read_json(opened.evaluation))
+        return
+    console.result(opened.evaluation)
 
 
 @with_flags(EXPORT)
 def export(workspace: WorkspaceArg, *, force: ForceOpt = False, **values: Any) -> None:
-    """Writes the merged depth of all photos as one coloured point cloud (PLY)."""
+    """The command of the export."""
     opened = open_workspace(workspace)
     with lock(opened):
         options = build(exporting.Options, tables(EXPORT, values), "the command line")
         pipeline.run_stage(opened, "export", options, force=force)
-    typer.echo(exporting.cloud_path(opened))
+    console.result(exporting.export_folder(opened))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from depthrf import console, distributed, pipeline
-from depthrf.device import CHOICES, has_cuda_driver
+from depthrf.cli.flags import environment
+from depthrf.device import CHOICES
 from depthrf.errors import UsageError
-from depthrf.options import build
+from depthrf.options import build, with_absolute_paths
 from depthrf.stages import evaluate
+from depthrf.storage import json_text
 from depthrf.workspace import Workspace, lock
 
 PhotosArg = Annotated[
@@ -30,9 +32,33 @@ OutputOpt = Annotated[
 ]
 PipelineOpt = Annotated[
     str | None,
-    typer.Option("--pipeline", help="Preset name or .toml file (default: `default` with a GPU, `cpu` without)."),
+    typer.Option(
+        "--pipeline",
+        envvar=environment("pipeline"),
+        show_envvar=False,
+        help="Preset name or .toml file (default: `default` with a GPU, `cpu` without).",
+    ),
 ]
-DeviceOpt = Annotated[str, typer.Option("--device", help=f"One of {', '.join(CHOICES)}.")]
+StagePipelineOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline",
+        envvar=environment("pipeline"),
+        show_envvar=False,
+        help="Preset name or .toml file for this run (default: the workspace's; if it has none, as for reconstruct).",
+    ),
+]
+DeviceOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="|".join(CHOICES),
+        envvar=environment("device"),
+        show_envvar=False,
+        help="Where to compute (default: auto).",
+    ),
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 SetOpt = Annotated[
     list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
 ]
@@ -41,7 +67,7 @@ ForceOpt = Annotated[bool, typer.Option("--force", help="Run stages again even w
 
 def check_source(photos: Path) -> None:
     """Raises unless there is a folder or video."""
-    from depthrf.io.clip import check_source
+    from depthrf.io.photos.clip import check_source
 
     check_source(photos)
 
@@ -54,59 +80,48 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is a file; expected a folder of photos.")
 
 
-def default_output(photos: Path) -> Path:
-    """The workspace of photos when none was named: in the current folder."""
-    resolved = photos.absolute().resolve()
-    return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-depthrf")
+def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: in columns on a terminal, and to a script one row a line with tabs between its cells."""
+    if not sys.stdout.isatty():
+        for row in (heading, *rows):
+            console.result("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heading, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(console.cell, row))
+    Console(highlight=False).print(table)
+
+
+def print_json(value: Any) -> None:
+    """What ``--json`` puts on stdout, for every command the same way: dataclasses as objects, no number as null."""
+    console.result(json_text(value))
 
 
 def writable(work: Callable[[], Any], output: Path) -> None:
-    """Does ``work``; that ``output`` cannot be written is told in one sentence."""
+    """Does ``work``, and turns a failure to write ``output`` into one sentence."""
     try:
         work()
     except OSError as e:
         raise UsageError(f"Cannot write to {output}: {e.strerror}. Choose another folder with -o.") from e
 
 
-def make_plan(preset: str | None, changes: dict[str, Any], device: str) -> pipeline.Plan:
-    """Stage options of a preset (picked by machine when None) with the command line's changes over it."""
-    if preset is None:
-        preset = "default" if device == "cuda" or (device == "auto" and has_cuda_driver()) else "cpu"
-        console.note(f"pipeline: {preset} (choose another with --pipeline)")
-    tables = pipeline.merge_tables(pipeline.load_pipeline(preset), changes)
-    return _on_device(pipeline.make_plan(tables, f"pipeline {preset} and the command line"), device)
+def check_values(changes: dict[str, Any]) -> None:
+    """Raises where the command line's own options are wrong, so that this is told before what is wrong with folders."""
+    pipeline.make_plan(changes, "the command line")
 
 
-def _on_device(plan: pipeline.Plan, device: str) -> pipeline.Plan:
-    if device not in CHOICES:
-        raise UsageError(f"--device should be one of {', '.join(CHOICES)}; found {device!r}")
-    with_device = (name for name, options in plan.items() if hasattr(options, "device"))
-    return plan | {name: dataclasses.replace(plan[name], device=device) for name in with_device}
-
-
-def run_plan(workspace: Workspace, plan: pipeline.Plan, stages: tuple[str, ...], *, force: bool) -> None:
-    """Runs stages of a plan, which the workspace keeps for later commands."""
-    with lock(workspace):
-        pipeline.save_plan(workspace, plan)
-        console.note(f"workspace: {workspace.root}")
-        pipeline.run_stages(workspace, plan, stages, force=force)
-
-
-def run_single(
-    workspace: Workspace, stage: str, changes: dict[str, Any], *, preset: str | None, device: str, force: bool
-) -> None:
-    """Runs one stage with the workspace's saved options (or a preset) and the flags over them."""
-    tables = pipeline.load_pipeline(preset) if preset else pipeline.saved_tables(workspace)
-    plan = pipeline.make_plan(pipeline.merge_tables(tables, changes), "the saved options and the command line")
+def run_single(workspace: Workspace, stage: str, options: Any, *, force: bool) -> None:
+    """Runs one stage, in all processes of torchrun if there are several."""
     writing = lock(workspace) if distributed.is_first() else contextlib.nullcontext()
-    with distributed.connected(device), writing:
-        pipeline.run_stage(workspace, stage, _on_device(plan, device)[stage], force=force)
+    with distributed.connected(getattr(options, "device", "cpu")), writing:
+        pipeline.run_stage(workspace, stage, options, force=force)
 
 
 def run_evaluate(workspace: Workspace, values: dict[str, Any], *, force: bool) -> None:
     """Scores the trained field; ``values`` are options of :class:`depthrf.stages.evaluate.Options`."""
-    options = build(evaluate.Options, values, "the command line")
-    if options.photos is not None:
-        options = dataclasses.replace(options, photos=options.photos.absolute())
+    options = with_absolute_paths(build(evaluate.Options, values, "the command line"))
     with lock(workspace):
         pipeline.run_stage(workspace, "evaluate", options, force=force)

@@ -1,4 +1,4 @@
-"""One command for each stage after ingest, whose flags are the fields of the stage's ``Options``."""
+"""One command for each stage between ingest and render, whose flags are the fields of the stage's ``Options``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import typer
 
 from depthrf import pipeline
 from depthrf.cli.flags import stage_flags, tables, with_flags
-from depthrf.cli.shared import ForceOpt, PipelineOpt, WorkspaceArg, run_single
+from depthrf.cli.shared import ForceOpt, StagePipelineOpt, WorkspaceArg, check_values, run_single
+from depthrf.planning import make_plan
+from depthrf.stages.stage import EXTRA, STAGES
 from depthrf.workspace import open_workspace
-
-STAGE_HELP = {
-    "sfm": "Stage 2: camera poses and sparse points (pycolmap), undistorted photos.",
-    "depth": "Stage 3: dense depth of each photo: by a network where its weights are there, else by stereo.",
-    "align": "Stage 4: scale and shift of each monocular depth map, fitted to the keypoints.",
-    "merge": "Stage 5: the depth prior: sensor depth, aligned monocular depth and keypoints.",
-    "train": "Stage 6: trains the radiance field.",
-    "render": "Stage 7: renders a camera path to a video.",
-}
 
 StageSetOpt = Annotated[
     list[str] | None,
@@ -27,23 +20,33 @@ StageSetOpt = Annotated[
 ]
 
 
+def stage_help(stage: str) -> str:
+    """The help of a stage's command, with the stage's number in the pipeline where it has one."""
+    if stage not in STAGES:
+        return EXTRA[stage].HELP[0].upper() + EXTRA[stage].HELP[1:]
+    return f"Stage {list(STAGES).index(stage) + 1}: {STAGES[stage].HELP}"
+
+
 def stage_command(stage: str) -> Callable[..., None]:
-    """The command of a stage; options in groups are reached with --set, but for those that ask to be flags."""
+    """The command of a stage. Options in groups are set with --set, unless they are declared with ``flag``."""
     flags = stage_flags(stage)
 
     @with_flags(flags)
     def command(
         workspace: WorkspaceArg,
-        preset: PipelineOpt = None,
+        preset: StagePipelineOpt = None,
         *,
         force: ForceOpt = False,
         settings: StageSetOpt = None,
         **values: Any,
     ) -> None:
-        device = values.pop("device", None) or "auto"
+        device = values.pop("device", None)
         # As `reconstruct` takes it, with the stage's name before the option's, is right too.
         given = pipeline.assignments(item.removeprefix(f"{stage}.") for item in settings or [])
         changes = pipeline.merge_tables(tables(flags, values), {stage: given})
-        run_single(open_workspace(workspace), stage, changes, preset=preset, device=device, force=force)
+        check_values(changes)
+        opened = open_workspace(workspace)
+        plan = make_plan(preset, changes, device, workspace=opened, folders=(opened.root,))
+        run_single(opened, stage, plan[stage], force=force)
 
     return command

@@ -1,123 +1,88 @@
-"""The commands beside a reconstruction: bench, doctor, weights, plot."""
+"""The commands beside a reconstruction: doctor, weights, plot."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from depthrf import console, pipeline
-from depthrf.bench import protocol
-from depthrf.cli.flags import group_flags, with_flags
-from depthrf.cli.flags import tables as given_tables
-from depthrf.cli.shared import ForceOpt, WorkspaceArg, check_folder, writable
+from depthrf import console
+from depthrf.cli.shared import JsonOpt, WorkspaceArg, print_json, print_table, writable
 from depthrf.errors import UsageError
-from depthrf.options import build
 from depthrf.workspace import open_workspace
 
-weights_app = typer.Typer(help="Weights of the depth networks: list, fetch, verify, path.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from depthrf.doctor import Finding
+
+weights_app = typer.Typer(help="Weights of the networks: list, fetch, verify, path.", no_args_is_help=True)
 plot_app = typer.Typer(help="Pictures that explain a run: poses, curves, ray.", no_args_is_help=True)
-
-BENCH = group_flags(
-    protocol.Options, defaults=dict.fromkeys(("optimiser.steps", "optimiser.batch_rays"), "the field's")
-)
-
-
-@with_flags(BENCH)
-def bench(
-    scene: Annotated[
-        Path,
-        typer.Argument(help="A nerf_synthetic scene: a folder, or its name below $DEPTHRF_DATA.", show_default=False),
-    ],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Results (default: bench-SCENE-FIELD).")] = None,
-    field: Annotated[str, typer.Option(help="hash, or mlp: the published network.")] = "hash",
-    *,
-    force: ForceOpt = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other option, e.g. optimiser.rate=2e-3; repeatable.")
-    ] = None,
-    **values: Any,
-) -> None:
-    """Trains on a NeRF synthetic scene by the published protocol and prints the published numbers beside ours."""
-    from depthrf.bench import blender, tables
-
-    if field not in protocol.PRESETS:
-        raise UsageError(f"--field should be one of {', '.join(protocol.PRESETS)}; found {field!r}")
-    if values["ids"] and not values["views"]:
-        values["views"] = str(len(values["ids"].split(",")))
-    given = pipeline.merge_tables(given_tables(BENCH, values), pipeline.assignments(settings or []))
-    merged = pipeline.merge_tables(protocol.SHARED, protocol.PRESETS[field])
-    if field == "hash" and int(given.get("scales", 1)) > 1:
-        merged = pipeline.merge_tables(merged, protocol.SEVERAL_SCALES)
-    merged = pipeline.merge_tables(merged, given)
-    folder = output or Path(f"bench-{scene.name}-{field}")
-    results = blender.run(_scene(scene), folder, build(protocol.Options, merged, "the command line"), force=force)
-    tables.print_results(scene.name, results)
-    typer.echo(folder)
-
-
-def _scene(scene: Path) -> Path:
-    """The scene's folder: as given, or below the folder of evaluation data."""
-    data = Path(os.environ.get("DEPTHRF_DATA", "")) / scene
-    if scene.is_dir() or not data.is_dir():
-        check_folder(scene)
-        return scene
-    return data
 
 
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Where the workspace would be.")] = Path(),
+    *,
+    as_json: JsonOpt = False,
 ) -> None:
-    """Looks at what this machine has and says what to do about what it lacks; exit code 1 if depthrf cannot run."""
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Examines this machine and says how to fix what is missing. The exit code is 1 if depthrf cannot run."""
     from depthrf.doctor import examine
 
     findings = examine(folder)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for f in findings:
-        mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
-        table.add_row(mark, f.what, escape(f.found + (f"\n-> {f.fix}" if f.fix else "")))
-    console.console().print(table)
+    if as_json:
+        print_json(findings)
+    else:
+        _print_findings(findings)
     if any(f.required for f in findings):
         sys.exit(1)
 
 
-@weights_app.command("list")
-def weights_list() -> None:
-    """Known weights, their licences, and whether they are here."""
-    from depthrf.io import weights
+def _print_findings(findings: list[Finding]) -> None:
+    from rich.table import Table
 
-    for line in weights.list_weights():
-        typer.echo(line)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for f in findings:
+        mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
+        table.add_row(mark, f.what, console.cell(f.found) + (f"\n-> {console.cell(f.fix)}" if f.fix else ""))
+    console.console().print(table)
+
+
+@weights_app.command("list")
+def weights_list(*, as_json: JsonOpt = False) -> None:
+    """Lists known weights, their licences, and whether they are here."""
+    from depthrf.io.weights import manifest as weights
+
+    found = weights.list_weights()
+    if as_json:
+        print_json(found)
+        return
+    here = [str(w.path) if w.present else "not here" for w in found]
+    rows = [(w.weights.name, w.weights.title, w.weights.licence, file) for w, file in zip(found, here, strict=True)]
+    print_table(("weights", "for", "licence", "file"), rows)
 
 
 @weights_app.command("fetch")
 def weights_fetch(name: str) -> None:
-    """Downloads weights into the cache; shows the licence first."""
-    from depthrf.io import weights
+    """Shows the licence of weights, then downloads them into the cache."""
+    from depthrf.io.weights import manifest as weights
 
-    typer.echo(weights.fetch(name))
+    console.result(weights.fetch(name))
 
 
 @weights_app.command("verify")
 def weights_verify(name: str) -> None:
-    """Checks size and checksum of downloaded weights."""
-    from depthrf.io import weights
+    """Checks the size and checksum of downloaded weights."""
+    from depthrf.io.weights import manifest as weights
 
-    typer.echo(weights.verify(name))
+    console.result(weights.verify(name))
 
 
 @weights_app.command("path")
 def weights_path(name: str) -> None:
     """Prints where the weights are or would be."""
-    from depthrf.io import weights
+    from depthrf.io.weights import manifest as weights
 
-    typer.echo(weights.path(name))
+    console.result(weights.path(name))
 
 
 @plot_app.command("poses")
@@ -129,7 +94,7 @@ def plot_poses(
     photos: Annotated[Path | None, typer.Option(help="Where the photos lie, if not beside the poses.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for poses.png and poses.html.")] = None,
 ) -> None:
-    """Camera frusta with their photos: poses.png, and poses.html to turn them in any browser."""
+    """Draws camera frusta with their photos: poses.png, and poses.html to turn around in a browser."""
     if not source.exists():
         raise UsageError(f"No such file or folder: {source}")
     from depthrf.plot import poses
@@ -139,8 +104,8 @@ def plot_poses(
     folder = _plots(source, output)
     poses.write_png(folder / "poses.png", scene)
     poses.write_html(folder / "poses.html", scene, source.absolute().name)
-    typer.echo(folder / "poses.png")
-    typer.echo(folder / "poses.html")
+    console.result(folder / "poses.png")
+    console.result(folder / "poses.html")
 
 
 @plot_app.command("curves")
@@ -148,14 +113,14 @@ def plot_curves(
     workspaces: Annotated[list[Path], typer.Argument(help="One or more workspaces to compare.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for curves.png.")] = None,
 ) -> None:
-    """PSNR, losses and speed of the training by step; several workspaces side by side."""
+    """Draws PSNR, losses and speed of training against the step, for one or more workspaces."""
     opened = [open_workspace(workspace) for workspace in workspaces]
     from depthrf.plot import curves
 
     runs = {str(given): curves.read_metrics(w.metrics) for given, w in zip(workspaces, opened, strict=True)}
     path = _plots(workspaces[0], output) / "curves.png"
     curves.write_png(path, runs)
-    typer.echo(path)
+    console.result(path)
 
 
 @plot_app.command("ray")
@@ -165,7 +130,7 @@ def plot_ray(
     pixel: Annotated[str, typer.Option(help="X,Y in the undistorted photo.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the picture.")] = None,
 ) -> None:
-    """The depth bound on one ray: cumulative weights, their Gaussian bounds, and what the loss penalises."""
+    """Draws the depth bound on one ray: cumulative weights, their Gaussian bounds, and what the loss penalises."""
     opened = open_workspace(workspace)
     try:
         x, y = (float(part) for part in pixel.split(","))
@@ -176,11 +141,11 @@ def plot_ray(
     found = ray.trace(opened, view, (x, y))
     path = _plots(workspace, output) / f"ray_{Path(found.view).stem}_{x:g}_{y:g}.png"
     ray.write_png(path, found)
-    typer.echo(path)
+    console.result(path)
 
 
 def _plots(source: Path, output: Path | None) -> Path:
-    """Where pictures of ``source`` go: into a workspace, else into a folder of their own here."""
+    """Folder for pictures of ``source``: inside it if it is a workspace, else a new one in the current folder."""
     inside = (source / "workspace.json").is_file()
     folder = output or (source / "plots" if inside else Path(f"{source.absolute().stem}-plots"))
     writable(lambda: folder.mkdir(parents=True, exist_ok=True), folder)

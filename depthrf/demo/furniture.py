@@ -46,13 +46,17 @@ COVERS = (
 
 @dataclass(frozen=True)
 class Piece:
-    """One solid. ``half`` are half extents; ``yaw`` and ``lean`` (about z, then about its own x) are degrees."""
+    """One solid.
+
+    ``half`` holds the half extents in metres. ``yaw`` turns it about z, then ``lean`` about its own x, in degrees.
+    ``faces`` lists the faces whose surface differs from ``surface``.
+    """
 
     kind: int
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
     surface: Painter
-    faces: Mapping[int, Painter] = field(default_factory=dict)  # faces that differ from ``surface``
+    faces: Mapping[int, Painter] = field(default_factory=dict)
     yaw: float = 0.0
     lean: float = 0.0
     emission: float = 0.0
@@ -80,10 +84,10 @@ class _Group:
     def box(
         self, low: tuple[float, float, float], high: tuple[float, float, float], surface: Painter, **more: object
     ) -> Piece:
-        x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
-        hx, hy, hz = ((b - a) / 2 for a, b in zip(low, high, strict=True))
+        centre = self.at((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2)
+        half = (high[0] - low[0]) / 2, (high[1] - low[1]) / 2, (high[2] - low[2]) / 2
         turn = float(more.pop("turn", 0.0))  # type: ignore[arg-type]
-        return Piece(BOX, self.at(x, y, z), (hx, hy, hz), surface, yaw=self.yaw + turn, **more)  # type: ignore[arg-type]
+        return Piece(BOX, centre, half, surface, yaw=self.yaw + turn, **more)  # type: ignore[arg-type]
 
     def tube(self, x: float, y: float, z: float, radius: float, height: float, surface: Painter) -> Piece:
         return Piece(CYLINDER, self.at(x, y, z + height / 2), (radius, radius, height / 2), surface, yaw=self.yaw)
@@ -280,7 +284,8 @@ def rolled() -> Painter:
 
 def surface_sizes(piece: Piece) -> list[tuple[float, float]]:
     """Width and height in metres of each of a piece's charts (``raycast``)."""
-    x, y, z = (2.0 * h for h in piece.half)
+    half_x, half_y, half_z = piece.half
+    x, y, z = 2.0 * half_x, 2.0 * half_y, 2.0 * half_z
     if piece.kind == SPHERE:
         return [(np.pi * x, np.pi * x / 2)]
     if piece.kind == CYLINDER:

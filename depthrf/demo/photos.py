@@ -1,4 +1,4 @@
-"""The demo scene on disk: photos as a phone would leave them, held-out photos, and the true poses and depth."""
+"""The demo scene on disk: photos with EXIF as a phone writes it, held-out photos, and the true poses and depth."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from depthrf.demo.room import FOCAL_35MM, demo_views, render, room_scene
 from depthrf.geometry.camera import View
 from depthrf.geometry.transforms import opengl_of_cam_from_world
-from depthrf.io.images import camera_exif, write_jpeg, write_png
-from depthrf.io.transforms_json import intrinsics
-from depthrf.workspace import write_json
+from depthrf.io.photos.exif import camera_exif
+from depthrf.io.photos.images import write_jpeg, write_png
+from depthrf.io.poses.transforms_json import intrinsics
+from depthrf.storage import write_json
 
 MAKE, MODEL = "depthrf", "demo room"
 
@@ -39,10 +40,15 @@ def write_demo(
     seed: int = 0,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> DemoFiles:
-    """Renders the room into ``folder``; the same files for the same arguments.
+    """Renders the room into ``folder``. The same arguments give the same files.
 
     Args:
-        on_step: Told (steps done, steps in all); the first step builds the room, the others are one photo each.
+        folder: Where photos and ground truth go.
+        num_train, num_test: Numbers of training and of held-out photos.
+        width, height: Size of the photos in pixels.
+        seed: Decides the room.
+        on_step: Called with the steps done and the steps in all. The first step builds the room, each other one
+            renders a photo.
     """
     train, test = demo_views(num_train, num_test, width, height)
     total = 1 + len(train) + len(test)

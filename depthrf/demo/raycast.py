@@ -27,8 +27,9 @@ class Solids(NamedTuple):
     albedo: (T, 3) uint8 sRGB texels of all charts, row by row from the top; albedo_at: (C, 3) offset, width, height.
     mean_albedo: (C, 3) linear. light: (L, 3) and light_at: (C, 3) likewise.
 
-    box: (N, 2, 3) low and high corners of a tree of bounding boxes over all primitives but the room, in depth-first
-    order: walk on by one, or to ``skip`` (N,) past a subtree. leaf: (N,) a leaf's primitive, else -1.
+    The primitives other than the room lie in a tree of bounding boxes, stored in depth-first order. box: (N, 2, 3) low
+    and high corners. skip: (N,) the next node after this subtree; the next node inside it is the following one.
+    leaf: (N,) a leaf's primitive, else -1.
     """
 
     kind: NDArray[np.int64]

@@ -1,6 +1,6 @@
-"""An analytic living room: its surfaces painted, its light baked, and pictures of it with exact depth.
+"""An analytic living room: painted surfaces, baked light, and pictures of it with exact depth.
 
-World: metres, z up, the floor's middle at the origin; photos look towards +y. Everything is decided by one seed.
+World axes: metres, z up, origin in the middle of the floor; photos look towards +y. One seed decides everything.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _bake(solids: Solids, names: list[str], rng: np.random.Generator) -> Solids:
     ends = np.append(solids.first_chart[1:], len(solids.light_at))
     for prim, (first, end) in enumerate(zip(solids.first_chart, ends, strict=True)):
         for chart in range(first, end):
-            at, w, h = (int(n) for n in solids.light_at[chart])
+            at, w, h = solids.light_at[chart].tolist()
             rows, columns = np.divmod(np.arange(w * h), w)
             texels[at : at + w * h] = np.column_stack(
                 [np.full_like(rows, prim), np.full_like(rows, chart - first), columns, rows]

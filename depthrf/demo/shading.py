@@ -1,6 +1,7 @@
-"""Light of the demo room, baked once, and pictures: all surfaces are matte, so a picture is albedo x light.
+"""The demo room's light, baked once, and pictures of it.
 
-A surface looks the same from every side, as a radiance field likes it. For the charts see ``raycast``.
+All surfaces are matte: they look the same from every side, so a picture is albedo times light. ``raycast`` explains the
+charts that hold both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SUN, BULB, SURFACES = 0, 1, 2
 
 
 class Lamps(NamedTuple):
-    """What shines: sunlight that falls in through primitive ``window`` and a spherical lamp, primitive ``bulb``."""
+    """What shines: sunlight through the primitive ``window``, and a spherical lamp, the primitive ``bulb``."""
 
     window: int
     to_sun: NDArray[np.float64]  # (3,) unit

@@ -1,7 +1,7 @@
-"""Procedural surfaces of the demo room: painted once per surface, never repeating, with detail at every scale.
+"""Procedural surfaces of the demo room. They never repeat, and have detail at every scale.
 
-A painter takes the surface's size in metres and a generator, and gives (H, W, 3) float32 sRGB in [0, 1], first row on
-top. Features need contrast between about 1 and 20 cm; anything finer would only alias.
+A painter takes the surface's size in metres and a random generator. It returns (H, W, 3) float32 sRGB in [0, 1], with
+the top row first. Feature detectors need contrast between about 1 and 20 cm; anything finer would only alias.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def wood(color: Color) -> Painter:
     """Grain along the longer side, with knots of darker rings."""
 
     def paint(width: float, height: float, rng: Rng) -> Image:
-        h, w = _shape(max(width, height), min(width, height))[::-1]
+        w, h = _shape(max(width, height), min(width, height))
         grain = _noise((h, w), 0.5, 0.02, rng) + 0.7 * _noise((h, w), 0.22, 0.04, rng)
         bend = 3.0 * _noise((h, w), 0.6, 0.12, rng) + 0.8 * _noise((h, w), 0.15, 0.08, rng)
         shade = 1.0 + 0.07 * grain + 0.10 * np.sin(4.0 * bend) + 0.06 * _fractal((h, w), rng)
@@ -119,9 +119,10 @@ def bricks(width: float, height: float, rng: Rng) -> Image:
     for row, y in enumerate(range(0, h, by)):
         for x in range(-(row % 2) * bx // 2, w, bx):
             jx, jy = rng.integers(-1, 2, 2)
-            box = np.s_[max(y + gap + jy, 0) : max(y + by, 0), max(x + gap + jx, 0) : max(x + bx, 0)]
-            colors[box] = _jittered((0.60, 0.33, 0.25), 0.14, rng)
-            mask[box] = 1.0
+            rows = slice(max(y + gap + jy, 0), max(y + by, 0))
+            columns = slice(max(x + gap + jx, 0), max(x + bx, 0))
+            colors[rows, columns] = _jittered((0.60, 0.33, 0.25), 0.14, rng)
+            mask[rows, columns] = 1.0
     soft = cv2.GaussianBlur(mask, (0, 0), 0.8)[..., None]
     colors = colors * (1.0 + 0.13 * _fractal((h, w), rng, coarse=0.15)[..., None])
     image = image * (1 - soft) + colors * soft
@@ -166,8 +167,9 @@ def fabric(color: Color, accent: Color) -> Painter:
         for _ in range(round(70 * width * height)):
             x, y = rng.random(2) * (w, h)
             turn, size = rng.random() * np.pi, rng.uniform(4, 11)
-            ends = [(int(16 * (x + s * size * np.cos(turn))), int(16 * (y + s * size * np.sin(turn)))) for s in (-1, 1)]
-            cv2.line(image, ends[0], ends[1], _jittered(accent, 0.12, rng), int(rng.integers(2, 5)), cv2.LINE_AA, 4)
+            dx, dy = size * np.cos(turn), size * np.sin(turn)
+            start, end = (int(16 * (x - dx)), int(16 * (y - dy))), (int(16 * (x + dx)), int(16 * (y + dy)))
+            cv2.line(image, start, end, _jittered(accent, 0.12, rng), int(rng.integers(2, 5)), cv2.LINE_AA, 4)
         threads = 0.03 * (_noise((h, w), 0.2, 0.015, rng) + _noise((h, w), 0.015, 0.2, rng))
         return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.0) * (1.0 + threads[..., None]), np.float32)
 
@@ -175,7 +177,7 @@ def fabric(color: Color, accent: Color) -> Painter:
 
 
 def rug(width: float, height: float, rng: Rng) -> Image:
-    """A kilim: nested borders of hand-made, so never equal, triangles and diamonds."""
+    """A kilim: nested borders of triangles and diamonds, no two of them equal."""
     h, w = _shape(width, height)
     palette = [
         (0.62, 0.16, 0.14),
@@ -247,7 +249,7 @@ def abstract(width: float, height: float, rng: Rng) -> Image:
     image = _speckle((h, w), (0.90, 0.86, 0.78), 0.02, rng)
     colors = [(0.80, 0.28, 0.20), (0.12, 0.30, 0.42), (0.93, 0.69, 0.25), (0.16, 0.16, 0.18), (0.45, 0.60, 0.55)]
     for i in range(26):
-        x, y = (int(v) for v in rng.random(2) * (w, h))
+        x, y = (rng.random(2) * (w, h)).astype(int).tolist()
         color, size = _jittered(colors[int(rng.integers(5))], 0.06, rng), int(rng.uniform(0.03, 0.19) * h)
         if i % 3 == 0:
             cv2.circle(image, (x, y), size, color, -1, cv2.LINE_AA)

@@ -1,7 +1,7 @@
 """Pinhole cameras, posed views and sparse scenes.
 
-Conventions (the whole project's): OpenCV axes, x right, y down, z forward; ``cam_from_world`` maps world points into
-the camera; the pixel origin is the image's corner and the first pixel's centre is (0.5, 0.5), as in COLMAP. Depth is
+Conventions of the whole project: OpenCV axes, x right, y down, z forward. ``cam_from_world`` maps world points into
+the camera. The pixel origin is the image's corner, so the first pixel's centre is (0.5, 0.5), as in COLMAP. Depth is
 z-depth in scene units.
 """
 
@@ -39,12 +39,10 @@ class Camera:
 
     def fitted(self, max_side: int) -> Camera:
         """The camera scaled down so that its longer side is at most ``max_side`` pixels."""
-        scale = min(1.0, max_side / max(self.width, self.height))
-        return (
-            self
-            if scale == 1.0
-            else self.resized(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
-        )
+        scale = max_side / max(self.width, self.height)
+        if scale >= 1.0:
+            return self
+        return self.resized(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def turned(self, orientation: int) -> Camera:
         """The camera of the same picture after it was turned upright by its EXIF orientation (1, 3, 6 or 8).
@@ -132,8 +130,8 @@ class SparseDepths:
 
 def containing_pixels(xy: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column of the pixels that contain image positions. (..., 2) -> (...,), (...,)."""
-    column, row = np.moveaxis(np.floor(xy).astype(np.int64), -1, 0)
-    return row, column
+    index = np.floor(xy).astype(np.int64)
+    return index[..., 1], index[..., 0]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def triangulate(
         z = np.where(in_cam[:, 2] > 0, in_cam[:, 2], np.inf)[:, None]  # behind a view: no pull
         residual = xy - (focal * in_cam[:, :2] / z + centre)
         projection = np.zeros((len(xy), 2, 3))
-        projection[:, 0, 0], projection[:, 1, 1] = (focal / z).T
+        projection[:, 0, 0] = focal[:, 0] / z[:, 0]
+        projection[:, 1, 1] = focal[:, 1] / z[:, 0]
         projection[:, :, 2] = -focal * in_cam[:, :2] / z**2
         jacobian = projection @ rotation
         transposed = np.swapaxes(jacobian, 1, 2)
@@ -59,7 +60,8 @@ def _solve(matrices: Array, vectors: Array, point: Index, num_points: int) -> tu
     a, b = np.zeros((num_points, 3, 3)), np.zeros((num_points, 3))
     np.add.at(a, point, matrices)
     np.add.at(b, point, vectors)
-    smallest, largest = np.linalg.eigvalsh(a)[:, [0, 2]].T
+    eigenvalues = np.linalg.eigvalsh(a)  # ascending
+    smallest, largest = eigenvalues[:, 0], eigenvalues[:, 2]
     good = smallest > _SINGULAR * np.maximum(largest, np.finfo(float).tiny)
     solution = np.zeros((num_points, 3))
     solution[good] = np.linalg.solve(a[good], b[good][..., None])[..., 0]

@@ -1,7 +1,7 @@
 """Matches of two posed photos: distance from the epipolar lines, and where their rays meet.
 
-Notation: a match is x on the z = 1 plane of the first camera and x' on that of the second; ``second_from_first`` is
-the rigid transform (R, t) between them, so that z' x' = z R x + t for a point at depths z and z'.
+Notation: a match is x on the z = 1 plane of the first camera and x' on that of the second. ``second_from_first`` is the
+rigid transform (R, t) between them. A point at depths z and z' satisfies z' x' = z R x + t.
 """
 
 from __future__ import annotations
@@ -26,6 +26,21 @@ class Meeting:
     angle_deg: Array
 
 
+def essential_matrix(second_from_first: Array) -> Array:
+    """E = [t]x R, (3, 3), of the rigid transform (4, 4) between two cameras: x'^T E x = 0 for every match.
+
+    E x is the epipolar line of x in the second photo (Hartley and Zisserman, 2nd ed., sec. 9.6).
+    """
+    x, y, z = second_from_first[:3, 3]
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.asarray(cross @ second_from_first[:3, :3])
+
+
+def homogeneous(rays: Array) -> Array:
+    """Points on the z = 1 plane, (N, 2), with their third coordinate, (N, 3)."""
+    return np.column_stack([rays, np.ones(len(rays))])
+
+
 def epipolar_error_px(
     rays_first: Array, rays_second: Array, second_from_first: Array, focal_first: float, focal_second: float
 ) -> Array:
@@ -39,9 +54,8 @@ def epipolar_error_px(
     Returns:
         (N,); nan where the cameras coincide and no line is defined.
     """
-    x, y, z = second_from_first[:3, 3]
-    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ second_from_first[:3, :3]
-    first, second = _homogeneous(rays_first), _homogeneous(rays_second)
+    essential = essential_matrix(second_from_first)
+    first, second = homogeneous(rays_first), homogeneous(rays_second)
     lines_second = first @ essential.T
     lines_first = second @ essential
     product = np.abs(np.einsum("ni,ni->n", second, lines_second))
@@ -59,10 +73,11 @@ def meet(rays_first: Array, rays_second: Array, second_from_first: Array) -> Mee
         second_from_first: (4, 4) rigid transform between the cameras, or one for each match (N, 4, 4); its
             translation's unit is the depths'.
     """
-    a = (second_from_first[..., :3, :3] @ _homogeneous(rays_first)[:, :, None])[:, :, 0]
-    b = _homogeneous(rays_second)
+    a = (second_from_first[..., :3, :3] @ homogeneous(rays_first)[:, :, None])[:, :, 0]
+    b = homogeneous(rays_second)
     t = np.broadcast_to(second_from_first[..., :3, 3], a.shape)
-    aa, bb, ab, at, bt = ((p * q).sum(axis=1) for p, q in ((a, a), (b, b), (a, b), (a, t), (b, t)))
+    aa, bb, ab = (a * a).sum(axis=1), (b * b).sum(axis=1), (a * b).sum(axis=1)
+    at, bt = (a * t).sum(axis=1), (b * t).sum(axis=1)
     sine = np.linalg.norm(np.cross(a, b), axis=1)  # accurate for small angles, where aa * bb - ab² is not
     with np.errstate(divide="ignore", invalid="ignore"):
         depth_first = (ab * bt - bb * at) / sine**2
@@ -70,7 +85,3 @@ def meet(rays_first: Array, rays_second: Array, second_from_first: Array) -> Mee
     parallel = sine == 0
     depth_first[parallel] = depth_second[parallel] = np.nan
     return Meeting(depth_first, depth_second, np.rad2deg(np.arctan2(sine, ab)))
-
-
-def _homogeneous(rays: Array) -> Array:
-    return np.column_stack([rays, np.ones(len(rays))])

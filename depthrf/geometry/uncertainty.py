@@ -2,9 +2,9 @@
 
 Notation: a point X (3,) is seen by the photos of its track with pixel noise s (standard deviation of each coordinate).
 One observation's Jacobian is J = d(pixel)/dX (2, 3); the covariance of the least-squares point is s² (Σ Jᵀ J)⁻¹
-(Hartley & Zisserman, Multiple View Geometry, 2nd ed., sec. 5.2.3). Camera poses count as exact there; what they and the
-intrinsics are off is added to s; :func:`pose_noise` measures it by how far depths of one point from different pairs of
-photos disagree.
+(Hartley & Zisserman, Multiple View Geometry, 2nd ed., sec. 5.2.3). That takes camera poses as exact. Their errors and
+those of the intrinsics are added to s: :func:`pose_noise` measures them by how much the depths disagree that different
+pairs of photos give one point.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MIN_SAMPLES = 30
 
 
 def pose_noise(rays: Array, cam_from_world: Array, focal: Array, view: Index, point: Index) -> float:
-    """The pixel noise beyond the floor that explains how far two-view depths of the same point disagree.
+    """Pixel noise, beyond the floor, that explains how much two-view depths of the same point disagree.
 
-    An observation whose point is also seen by photos a and b gets a depth z from each pair. With noise s in every
-    pixel coordinate and viewing directions that differ by angles t_a and t_b, in directions e_a and e_b across the ray,
-    z_a / z_b - 1 has the variance (s / f)² (1/t_a² + 1/t_b² + |e_a/t_a - e_b/t_b|²); s is taken at the 68th percentile,
-    so that wrong matches do not count. The square of the floor is taken off: the rest comes from poses and intrinsics.
+    An observation whose point is also seen by photos a and b gets two depths, z_a and z_b. Let s be the noise of every
+    pixel coordinate. Let the viewing directions differ by angles t_a and t_b, in directions e_a and e_b across the ray.
+    Then z_a / z_b - 1 has the variance (s / f)² (1/t_a² + 1/t_b² + |e_a/t_a - e_b/t_b|²). s is taken at the 68th
+    percentile, so that wrong matches do not count. What exceeds the floor comes from poses and intrinsics.
 
     Args:
         rays: (O, 2) observations on the z = 1 plane.
@@ -62,11 +62,11 @@ def pose_noise(rays: Array, cam_from_world: Array, focal: Array, view: Index, po
     use = (np.minimum(*angle) >= _MIN_ANGLE) & (np.minimum(*depth) > 0)
     if use.sum() < _MIN_SAMPLES:
         return 0.0
-    (z_a, t_a, e_a), (z_b, t_b, e_b) = (
-        (z[use], t[use, None], e[use]) for z, t, e in zip(depth, angle, across, strict=True)
-    )
-    spread = np.sqrt((1 / t_a**2 + 1 / t_b**2)[:, 0] + ((e_a / t_a - e_b / t_b) ** 2).sum(axis=1))
-    noise = np.abs(z_a / z_b - 1) / spread * focal[view[own[use]]].mean(axis=1)
+    ratio = depth[0][use] / depth[1][use]
+    t_a, t_b = angle[0][use, None], angle[1][use, None]
+    e_a, e_b = across[0][use], across[1][use]
+    deviation = np.sqrt((1 / t_a**2 + 1 / t_b**2)[:, 0] + ((e_a / t_a - e_b / t_b) ** 2).sum(axis=1))
+    noise = np.abs(ratio - 1) / deviation * focal[view[own[use]]].mean(axis=1)
     return float(np.sqrt(max(0.0, np.quantile(noise, 0.683) ** 2 - PIXEL_NOISE_FLOOR**2)))
 
 
@@ -77,7 +77,8 @@ def _triples(point: Index) -> tuple[Index, Index, Index]:
     start, length = np.repeat(first, count), np.repeat(count, count)
     place = np.arange(len(point)) - start
     long = length >= 3
-    a, b = ((start + (place + step) % length)[long] for step in (1, 2))
+    a = (start + (place + 1) % length)[long]
+    b = (start + (place + 2) % length)[long]
     return order[a], order[b], order[np.flatnonzero(long)]
 
 
@@ -85,8 +86,8 @@ def track_noise(error_px: Array, point: Index, num_points: int, of_poses: float 
     """Standard deviation of one pixel coordinate, per point, from its track's reprojection errors.
 
     A track of n observations leaves 2n - 3 degrees of freedom, so s² = Σ error² / (2n - 3), at least the floor's
-    square. Errors of poses shift all that a photo sees, and its neighbours alike, so they do not average out in long
-    tracks: their square counts n/2 times, which is what a track of two observations has.
+    square. An error of a pose shifts everything that the photo sees, so it does not average out in long tracks. Its
+    square therefore counts n/2 times, so that a long track gains no certainty from it over one of two observations.
 
     Args:
         error_px: (O,) length of each observation's reprojection error, pixels.
@@ -137,7 +138,8 @@ def point_covariances(
 
 def _inverse_or_infinite(information: Array) -> Array:
     """Inverse of (P, 3, 3) symmetric matrices; diag(inf) where one is singular to working precision."""
-    smallest, largest = np.linalg.eigvalsh(information)[:, [0, 2]].T
+    eigenvalues = np.linalg.eigvalsh(information)  # ascending
+    smallest, largest = eigenvalues[:, 0], eigenvalues[:, 2]
     good = smallest > 1e-12 * np.maximum(largest, np.finfo(float).tiny)
     result = np.tile(np.diag([np.inf] * 3), (len(information), 1, 1))
     result[good] = np.linalg.inv(information[good])

@@ -1,60 +1,35 @@
 """Masks of photos: what moves or does not belong to the scene is black and is ignored; white is used.
 
-As in COLMAP, pixels of value 0 are ignored, and the mask of ``IMG_3.jpg`` is called ``IMG_3.jpg.png``; a user's may
-also be called ``IMG_3.png``. In a workspace either every photo has a mask, of its own size, or none has.
+As in COLMAP, pixels of value 0 are ignored, and in a workspace the mask of ``IMG_3.jpg`` is called ``IMG_3.jpg.png``;
+there either every photo has a mask, of its own size, or none has. :mod:`depthrf.io.companions` finds a user's masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.errors import DepthrfError, UsageError
+from depthrf.errors import DepthrfError
 from depthrf.geometry.camera import Camera, View
-from depthrf.io.images import orient, write_png
-from depthrf.io.photo_folder import MASKS, UsablePhoto
+from depthrf.io.photos.decoding import UnreadableImageError, read_file
+from depthrf.io.photos.folder import UsablePhoto
+from depthrf.io.photos.images import orient, turn_of, write_png
 
 Used = NDArray[np.bool_]
 """(H, W): which pixels are used."""
 
 _SAME_PROPORTIONS = 0.03
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+_LOSSY = ("JPEG", "WEBP")
+_HALF = 128  # of 255
+_NEARLY, _NEARLY_ALL = 4, 0.99  # of 255; share of the pixels
+_MOST_LOOKED_AT = 100_000_000  # pixels
+_ADVICE = "Save it as a black and white PNG."
 _WHOLLY_USED = 0.999
-
-
-def find_masks(photos: Path, names: Iterable[str], given: Path | None) -> dict[str, Path]:
-    """Mask files by photo file name: of ``given``, else of a folder ``masks`` in or beside a photo folder.
-
-    Args:
-        photos: The photo folder, or a video.
-        names: File names of the photos.
-        given: A folder the user names.
-
-    Raises:
-        UsageError: The given folder does not exist, or none of its files is named like a photo.
-    """
-    names = list(names)
-    if given is not None and not given.is_dir():
-        raise UsageError(f"No such folder of masks: {given}")
-    usual = [photos / MASKS, photos.absolute().parent / MASKS] if photos.is_dir() else []
-    for folder in usual if given is None else [given]:
-        if folder.is_dir():
-            files = {p.name.casefold(): p for p in sorted(folder.iterdir()) if p.suffix.lower() == ".png"}
-            found = {name: mask for name in names if (mask := _mask_of(name, files)) is not None}
-            if found:
-                return found
-    if given is not None and names:
-        raise UsageError(
-            f"No mask in {given} is named like a photo; expected names such as {Path(names[0]).stem}.png or "
-            f"{names[0]}.png."
-        )
-    return {}
-
-
-def _mask_of(name: str, files: dict[str, Path]) -> Path | None:
-    return files.get(f"{name}.png".casefold()) or files.get(f"{Path(name).stem}.png".casefold())
 
 
 def mask_path(folder: Path, name: str) -> Path:
@@ -63,19 +38,50 @@ def mask_path(folder: Path, name: str) -> Path:
 
 
 def read_mask(path: Path) -> Used:
-    """A mask as it is stored, any kind of PNG.
+    """A mask as it is stored, any kind of picture.
+
+    In formats that lose detail, black is nearly black: from half grey on, a pixel is used. Of a picture that is
+    transparent somewhere, the opaque pixels are used, as of cut-outs; of black and white ones only the white of them.
 
     Raises:
-        DepthrfError: The file is no readable PNG.
+        DepthrfError: The file is no readable picture.
     """
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            grey = image if image.mode.startswith("I") or image.mode == "1" else image.convert("L")
-            return np.asarray(grey) > 0
-    except (OSError, SyntaxError, ValueError) as e:
-        raise DepthrfError(f"The mask {path} is no readable PNG ({e}). Save it as a black and white PNG.") from e
+        with Image.open(io.BytesIO(read_file(path)), formats=_FORMATS) as image:
+            if image.mode.startswith(("I", "F")):
+                return np.asarray(image) > 0
+            used = np.asarray(image.convert("L")) >= (_HALF if image.format in _LOSSY else 1)
+            if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+                return used
+            rgba = np.asarray(image.convert("RGBA"))
+    except UnreadableImageError as e:
+        raise DepthrfError(f"The mask {path} {e}. {_ADVICE}") from e
+    except Exception as e:  # decoders raise whatever comes
+        raise DepthrfError(f"The mask {path} is no readable picture ({str(e)[:80]}). {_ADVICE}") from e
+    opaque = rgba[..., 3] >= _HALF
+    if opaque.all():
+        return used
+    levels = np.unique(rgba[opaque][:, :3])
+    black_and_white = len(levels) == 2 and levels[0] == 0
+    return opaque & used if black_and_white else opaque
+
+
+def is_two_level(path: Path) -> bool:
+    """Whether a picture is grey and nearly all of it black or white, both of them there, as a mask is."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_LOOKED_AT:
+                return False
+            rgb = np.asarray(image.convert("RGB"))[::2, ::2].astype(np.int16)
+    except Exception:  # what cannot be read is no mask
+        return False
+    grey = int(np.abs(rgb[..., :1] - rgb).max()) <= _NEARLY
+    dark, light = (rgb[..., 0] <= _NEARLY).mean(), (rgb[..., 0] >= 255 - _NEARLY).mean()
+    return grey and dark > 0 and light > 0 and dark + light > _NEARLY_ALL
 
 
 def read_upright_mask(photo: UsablePhoto, mask: Path) -> Used:
@@ -85,24 +91,21 @@ def read_upright_mask(photo: UsablePhoto, mask: Path) -> Used:
         DepthrfError: The mask cannot be read or has other proportions than the photo.
     """
     used, info = read_mask(mask), photo.info
-    ratio, upright = used.shape[1] / used.shape[0], info.width / info.height
-    stored = 1.0 / upright if info.orientation >= 5 else upright
-    if abs(ratio / stored - 1.0) < _SAME_PROPORTIONS:
-        return orient(used, info.orientation)
-    if abs(ratio / upright - 1.0) < _SAME_PROPORTIONS:
-        return used
-    raise DepthrfError(
-        f"The mask {mask} is {used.shape[1]}×{used.shape[0]} but {photo.path.name} is {info.width}×{info.height}: "
-        "it should cover the whole photo (any resolution, same proportions)."
-    )
+    turn = turn_of(used.shape, info, _SAME_PROPORTIONS)
+    if turn is None:
+        raise DepthrfError(
+            f"The mask {mask} is {used.shape[1]}×{used.shape[0]} but {photo.path.name} is {info.width}×{info.height}: "
+            "it should cover the whole photo (any resolution, same proportions)."
+        )
+    return orient(used, turn)
 
 
-def write_masks(photos: Sequence[UsablePhoto], found: Mapping[str, Path], folder: Path) -> float:
+def write_masks(photos: Sequence[UsablePhoto], found: Mapping[Path, Path], folder: Path) -> float:
     """Writes a mask of every photo, upright and as large as its copy; all white where none is found.
 
     Args:
         photos: The photos.
-        found: Mask files by photo file name.
+        found: Mask files by photo.
         folder: Where to write.
 
     Returns:
@@ -115,8 +118,8 @@ def write_masks(photos: Sequence[UsablePhoto], found: Mapping[str, Path], folder
     for photo in photos:
         width, height = photo.info.width, photo.info.height
         used = np.ones((height, width), dtype=bool)
-        if photo.path.name in found:
-            used = nearest(read_upright_mask(photo, found[photo.path.name]), width, height)
+        if photo.path in found:
+            used = nearest(read_upright_mask(photo, found[photo.path]), width, height)
             shares.append(1.0 - float(used.mean()))
         write_png(mask_path(folder, photo.name), used.astype(np.uint8) * 255)
     return float(np.mean(shares)) if shares else 0.0
@@ -131,8 +134,8 @@ def undistort_masks(masks: Path, model: Path, views: Sequence[View], output: Pat
         views: The undistorted views.
         output: Folder to write to.
     """
-    from depthrf.depth.merging import to_undistorted
-    from depthrf.io.colmap import read_model
+    from depthrf.depth.resampling import to_undistorted
+    from depthrf.io.poses.colmap import read_model
 
     read = read_model(model)
     for view in views:

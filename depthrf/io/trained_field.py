@@ -5,20 +5,39 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from depthrf import __version__
-from depthrf.errors import DepthrfError
+from depthrf.errors import DepthrfError, described
 from depthrf.geometry.transforms import Similarity
-from depthrf.io.overlays import ColourScale
+from depthrf.io.draw.overlays import ColourScale
+from depthrf.io.weights.torch_files import read_torch_file
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import ModelOptions
-from depthrf.nerf.rays import Bounds
-from depthrf.nerf.training import Trainer
+from depthrf.nerf.rays.batch import Bounds
+from depthrf.nerf.training.loop import Trainer
 from depthrf.options import build, to_dict
-from depthrf.workspace import atomic_path
+from depthrf.storage import atomic_path
+
+_MOST_PHOTOS = 1_000_000
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "model": dict,
+    "step": int,
+    "total": int,
+    "key": str,
+    "seconds": (int, float),
+    "options": str,
+    "num_photos": int,
+    "scale": float,
+    "rotation": torch.Tensor,
+    "translation": torch.Tensor,
+    "near": float,
+    "far": float,
+    "max_side": int,
+}
+"""What every checkpoint holds, and of which type."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,18 @@ def save(path: Path, trainer: Trainer, field: TrainedField, *, key: str, seconds
             "far": field.bounds.far,
             "max_side": field.max_side,
         }
-        with open(temporary, "wb") as handle:  # where a full disk is an OSError
-            torch.save(content, handle)
+        with open(temporary, "wb") as handle:
+            _save(content, handle)
+
+
+def _save(content: dict[str, Any], handle: IO[bytes]) -> None:
+    """Writes with torch, whose own error on a full disk hides the system's."""
+    try:
+        torch.save(content, handle)
+    except RuntimeError as e:
+        if isinstance(e.__context__, OSError):
+            raise e.__context__ from None
+        raise
 
 
 def read(path: Path, device: torch.device) -> dict[str, Any]:
@@ -73,19 +102,47 @@ def read(path: Path, device: torch.device) -> dict[str, Any]:
         DepthrfError: The file is damaged or is not one of ours.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as e:
-        raise DepthrfError(f"{path} cannot be read ({type(e).__name__}). Remove it and run: depthrf train") from e
-    if not isinstance(content, dict) or "model" not in content:
+        content = read_torch_file(path, device=device, verify=True)
+    except (DepthrfError, RuntimeError) as e:
+        raise DepthrfError(f"{path} cannot be read. Remove it and run: depthrf train") from e
+    if not isinstance(content, dict) or any(not isinstance(content.get(k), kind) for k, kind in _KINDS.items()):
         raise DepthrfError(f"{path} is not a depthrf checkpoint. Remove it and run: depthrf train")
     return content
 
 
+def restore(path: Path, trainer: Trainer) -> None:
+    """Puts the trainer where it was when the checkpoint was written.
+
+    Raises:
+        DepthrfError: The file is damaged, or its content is not that of such a trainer.
+    """
+    content = read(path, trainer.device)
+    try:
+        trainer.restore(content)
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as e:
+        raise DepthrfError(
+            f"{path} does not hold the training of this model ({described(e)}). Remove it and run: depthrf train"
+        ) from e
+
+
 def load_field(path: Path, device: torch.device) -> TrainedField:
-    """The field of a checkpoint, ready to render on ``device``."""
+    """The field of a checkpoint, ready to render on ``device``.
+
+    Raises:
+        DepthrfError: The file is damaged, or its weights do not fit the options that it names.
+    """
     content = read(path, device)
-    options = build(ModelOptions, json.loads(content["options"]), str(path))
-    model = RadianceField(options, num_photos=content["num_photos"]).to(device)
-    model.load_state_dict(content.get("average", content["model"]))
-    frame = Similarity(content["scale"], content["rotation"].cpu().numpy(), content["translation"].cpu().numpy())
-    return TrainedField(model.eval(), frame, Bounds(content["near"], content["far"]), content["max_side"])
+    try:
+        options = build(ModelOptions, json.loads(content["options"]), str(path))
+        if not 0 < content["num_photos"] <= _MOST_PHOTOS:
+            raise ValueError(f"{content['num_photos']} photos")
+        model = RadianceField(options, num_photos=content["num_photos"])
+        model.load_state_dict(content.get("average", content["model"]))
+        frame = Similarity(content["scale"], content["rotation"].cpu().numpy(), content["translation"].cpu().numpy())
+    except (DepthrfError, ValueError, RuntimeError, TypeError, RecursionError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise DepthrfError(
+            f"{path} does not hold a field that this depthrf can read ({reason}). Remove it and run: depthrf train"
+        ) from e
+    bounds = Bounds(content["near"], content["far"])
+    return TrainedField(model.to(device).eval(), frame, bounds, content["max_side"])

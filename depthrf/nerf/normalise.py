@@ -1,4 +1,4 @@
-"""The one normalising similarity of a scene, and the depth range of its rays."""
+"""The normalising similarity of a scene, and the depth range of its rays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from depthrf.geometry.camera import View
 from depthrf.geometry.transforms import Similarity
-from depthrf.nerf.rays import Bounds
+from depthrf.nerf.rays.batch import Bounds
 
 Array = NDArray[np.float64]
 
@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 def normalising_similarity(views: list[View], points: Array) -> Similarity:
     """``normalised_from_scene``: puts all cameras and nearly all points (P, 3) into the unit ball.
 
-    The ball is uncontracted (``coord.contract``), so what the photos see keeps the field's full resolution; only the
-    far 5 % of the points may lie outside.
+    Contraction (``coord.contract``) leaves the unit ball as it is, so what the photos show keeps the field's full
+    resolution. Only the farthest 5 % of the points may lie outside.
     """
     centres = np.stack([v.centre for v in views])
     seen = np.concatenate([points, centres]) if len(points) else centres
@@ -34,15 +34,15 @@ def normalising_similarity(views: list[View], points: Array) -> Similarity:
 
 
 def normalise_view(view: View, normalised_from_scene: Similarity) -> View:
-    """The view posed in the normalised scene; z-depths there are ``scale`` times those of the scene."""
+    """The view in the normalised scene, where z-depths are ``scale`` times those of the scene."""
     return replace(view, cam_from_world=normalised_from_scene.apply_to_pose(view.cam_from_world))
 
 
 def depth_bounds(depths: Array) -> Bounds:
     """Depth range that holds all known z-depths (N,) of the normalised scene with a margin.
 
-    The near side keeps clear of the cameras, where few views leave the field free to place fog. The far side leaves
-    room for what no keypoint lies on.
+    The near bound keeps rays away from the cameras, where a few views cannot rule out fog. The far bound leaves room
+    for surfaces without keypoints.
     """
     if len(depths) == 0:
         return Bounds(0.05, 8.0)

@@ -1,4 +1,4 @@
-"""Which arithmetic pays where."""
+"""Where lower precision makes computing faster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @functools.cache
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 itself, so that it pays: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
+    """Whether the device multiplies bfloat16 in hardware: recent GPUs, and CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     from llvmlite import binding

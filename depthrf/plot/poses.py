@@ -1,4 +1,4 @@
-"""Camera frusta with their photos: a PNG, and one HTML file that needs neither a server nor the network."""
+"""Camera frusta with their photos, as a PNG and as one HTML file that needs neither server nor network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.plot.scene import Frustum, PoseScene
-from depthrf.workspace import atomic_open, atomic_path
+from depthrf.storage import atomic_open, atomic_path
 
 TRAIN, HELD_OUT = "#2b6cb0", "#dd6b20"
-_PATCH = 20  # a photo is drawn in so many patches a side
+_PATCHES = 20  # a photo is drawn as this many patches per side
 
 
 def write_png(path: Path, scene: PoseScene) -> None:
@@ -48,10 +48,10 @@ def _draw(axes: Any, scene: PoseScene) -> None:
             _draw_photo(axes, frustum)
     lines = [(line, HELD_OUT if f.held_out else TRAIN) for f in scene.frusta for line in _edges(f)]
     axes.add_collection3d(Line3DCollection([e for e, _ in lines], colors=[c for _, c in lines], linewidths=0.9))
-    shown = np.concatenate([points, *(np.vstack([f.centre, f.corners]) for f in scene.frusta)])
-    centre, half = 0.5 * (shown.max(0) + shown.min(0)), 0.5 * float(np.ptp(shown, axis=0).max())
-    for low_high, c in zip((axes.set_xlim, axes.set_ylim, axes.set_zlim), centre, strict=True):
-        low_high(c - half, c + half)
+    everything = np.concatenate([points, *(np.vstack([f.centre, f.corners]) for f in scene.frusta)])
+    x, y, z = 0.5 * (everything.max(0) + everything.min(0))
+    half = 0.5 * float(np.ptp(everything, axis=0).max())
+    axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), zlim=(z - half, z + half))
     axes.set_box_aspect((1, 1, 1), zoom=1.45)
     axes.set_axis_off()
 
@@ -65,16 +65,28 @@ def _draw_photo(axes: Any, frustum: Frustum) -> None:
     import cv2
 
     assert frustum.photo is not None
-    patches = cv2.resize(frustum.photo, (_PATCH, _PATCH), interpolation=cv2.INTER_AREA) / 255.0
-    u, v = np.meshgrid(*[np.linspace(0.0, 1.0, _PATCH + 1)] * 2)
+    patches = cv2.resize(frustum.photo, (_PATCHES, _PATCHES), interpolation=cv2.INTER_AREA) / 255.0
+    u, v = np.meshgrid(*[np.linspace(0.0, 1.0, _PATCHES + 1)] * 2)
     top_left, top_right, _, bottom_left = frustum.corners
     surface = top_left + u[..., None] * (top_right - top_left) + v[..., None] * (bottom_left - top_left)
     axes.plot_surface(*np.moveaxis(surface, -1, 0), facecolors=patches, shade=False, rcount=99, ccount=99, linewidth=0)
 
 
 def write_html(path: Path, scene: PoseScene, title: str) -> None:
-    """The page with everything in it: drag turns, the wheel zooms, a camera under the pointer shows its photo."""
+    """A self-contained page: dragging rotates, the wheel zooms, pointing at a camera shows its photo."""
     template = Path(__file__).with_name("poses.html").read_text(encoding="utf-8")
+    page = template.replace("__SCRIPT__", script()).replace("__DATA__", scene_json(scene, title))
+    with atomic_open(path) as handle:
+        handle.write(page)
+
+
+def script() -> str:
+    """The JavaScript that draws what :func:`scene_json` holds: ``showCameras(canvas, shown, scene)``."""
+    return Path(__file__).with_name("poses.js").read_text(encoding="utf-8")
+
+
+def scene_json(scene: PoseScene, title: str) -> str:
+    """The scene as a JavaScript value, safe inside a script element."""
     cameras = [
         {
             "name": f.name,
@@ -87,10 +99,8 @@ def write_html(path: Path, scene: PoseScene, title: str) -> None:
     ]
     points = {"xyz": _rounded(scene.points), "rgb": scene.colors.tolist()}
     data = json.dumps({"title": title, "cameras": cameras, "points": points}, separators=(",", ":"))
-    # "</" would end the script element early, were it part of a name.
-    page = template.replace("__DATA__", data.replace("</", "<\\/"))
-    with atomic_open(path) as handle:
-        handle.write(page)
+    # A name that contains "</" could end the script element early, and "<!--" change how the rest of it is read.
+    return data.replace("<", "\\u003c")
 
 
 def _rounded(values: NDArray[np.float64]) -> Any:

@@ -1,4 +1,4 @@
-"""The depth bound on one ray: cumulative weights W, the Gaussian CDFs they should stay within, what is penalised."""
+"""The depth bound on one ray: cumulative weights W, the Gaussian CDFs that bound them, and what is penalised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthrf.errors import UsageError
-from depthrf.workspace import Workspace, atomic_path, read_json
+from depthrf.records import read_record
+from depthrf.storage import atomic_path
+from depthrf.workspace import Workspace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,7 @@ _W, _UPPER, _LOWER, _EARLY, _LATE = "#1a202c", "#2b6cb0", "#2f855a", "#e53e3e", 
 
 @dataclass(frozen=True)
 class RayBound:
-    """One ray in scene units: interval edges (S+1,), weights (S,), prior depth and sigma (0: none), and the photo."""
+    """One ray, in scene units: interval edges (S+1,), weights (S,), prior depth and sigma (0 = none), and the photo."""
 
     view: str
     pixel: tuple[float, float]
@@ -38,12 +40,13 @@ class RayBound:
     photo: NDArray[np.uint8]
 
     def bounds(self, t: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Upper and lower bound on W at depths ``t`` (N,), and which of them lie in empty space."""
+        """Upper and lower bounds on W at depths ``t`` (N,), and which of these depths must be empty."""
         import torch
 
-        from depthrf.nerf.losses import cdf_bounds
+        from depthrf.nerf.training.losses import cdf_bounds
 
-        depth, sigma = (torch.tensor([[value]], dtype=torch.float64) for value in (self.depth, self.sigma))
+        depth = torch.tensor([[self.depth]], dtype=torch.float64)
+        sigma = torch.tensor([[self.sigma]], dtype=torch.float64)
         upper, lower, empty = cdf_bounds(torch.from_numpy(t)[None], depth, sigma, self.options)
         return upper[0].numpy(), lower[0].numpy(), empty[0].numpy()
 
@@ -56,9 +59,9 @@ def trace(workspace: Workspace, view_name: str, pixel: tuple[float, float]) -> R
     """
     import torch
 
-    from depthrf.io.images import read_rgb
+    from depthrf.io.photos.images import read_rgb
+    from depthrf.io.poses.transforms_json import load_views
     from depthrf.io.trained_field import load_field
-    from depthrf.io.transforms_json import load_views
     from depthrf.nerf.options import LossOptions
     from depthrf.options import build
 
@@ -76,7 +79,7 @@ def trace(workspace: Workspace, view_name: str, pixel: tuple[float, float]) -> R
             f"Pixel {x:g},{y:g} is outside {view.name}, which is {view.camera.width}x{view.camera.height}."
         )
     field = load_field(workspace.checkpoint, torch.device("cpu"))
-    record = read_json(workspace.record("train"))["options"] if workspace.record("train").is_file() else {}
+    record = read_record(workspace.record("train"))
     edges, weights = _weights(field, view, pixel)
     depth, sigma = _prior(workspace, field, view, pixel)
     return RayBound(
@@ -86,23 +89,24 @@ def trace(workspace: Workspace, view_name: str, pixel: tuple[float, float]) -> R
         weights=weights,
         depth=depth,
         sigma=sigma,
-        options=build(LossOptions, record.get("loss", {}), "records/train.json"),
+        options=build(LossOptions, record.options.get("loss", {}) if record else {}, "records/train.json"),
         photo=read_rgb(workspace.undistorted_images / view.name),
     )
 
 
 def _weights(field: TrainedField, view: View, pixel: tuple[float, float]) -> tuple[Array, Array]:
-    """Edges in scene units and weights of the field's own samples, as rendering places them."""
+    """Edges in scene units, and weights, of the field's samples as rendering places them."""
     import torch
 
     from depthrf.nerf.normalise import normalise_view
-    from depthrf.nerf.rays import CameraRays
+    from depthrf.nerf.rays.batch import CameraRays
 
     at_size = normalise_view(view.with_camera(view.camera.fitted(field.max_side)), field.normalised_from_scene)
     ratio = at_size.camera.width / view.camera.width
     cameras = CameraRays([at_size], field.bounds, torch.device("cpu"))
     zero = torch.zeros(1)
-    x, y = (torch.tensor([value * ratio], dtype=torch.float32) for value in pixel)
+    x = torch.tensor([pixel[0] * ratio], dtype=torch.float32)
+    y = torch.tensor([pixel[1] * ratio], dtype=torch.float32)
     batch = cameras.batch(torch.zeros(1, dtype=torch.int64), x, y, torch.zeros((1, 3)), zero, zero)
     with torch.no_grad():
         level = field.model(replace(batch, camera_idx=batch.camera_idx - 1)).levels[-1]
@@ -111,9 +115,9 @@ def _weights(field: TrainedField, view: View, pixel: tuple[float, float]) -> tup
 
 
 def _prior(workspace: Workspace, field: TrainedField, view: View, pixel: tuple[float, float]) -> tuple[float, float]:
-    """Depth and sigma that training read at the pixel; (0, 0) where there was none."""
-    from depthrf.io.depth_maps import read_prior
-    from depthrf.nerf.pixel_store import resize_prior
+    """The prior depth and sigma that training used at the pixel; (0, 0) if there was none."""
+    from depthrf.io.depth.depth_maps import read_prior
+    from depthrf.nerf.rays.pixel_store import resize_prior
 
     path = workspace.prior_depth / f"{view.stem}.npz"
     if not path.is_file():
@@ -157,10 +161,8 @@ def _draw_ray(axes: Axes, ray: RayBound) -> None:
     axes.plot(ray.edges, cumulative, color=_W, marker=".", markersize=5, linewidth=1.6, label="cumulative weight W")
     if ray.depth > 0:
         _draw_bounds(axes, ray, cumulative)
-    first, last = _shown(ray)
-    axes.set(
-        xlim=(first, last), ylim=(-0.02, 1.05), xlabel="z-depth, scene units", ylabel="share of the light that ended"
-    )
+    first, last = _depth_range(ray)
+    axes.set(xlim=(first, last), ylim=(-0.02, 1.05), xlabel="z-depth, scene units", ylabel="cumulative weight")
     title = f"prior {ray.depth:.3f} ± {ray.sigma:.3f}" if ray.depth > 0 else "no depth prior on this ray"
     axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8, loc="center right")
@@ -182,10 +184,13 @@ def _draw_bounds(axes: Axes, ray: RayBound, cumulative: Array) -> None:
     axes.axvline(ray.depth, color=_UPPER, linestyle=":", linewidth=1)
 
 
-def _shown(ray: RayBound) -> tuple[float, float]:
-    """The part of the ray where something happens, with some room around it."""
+def _depth_range(ray: RayBound) -> tuple[float, float]:
+    """The depths to draw: where W rises and where the prior lies, with a margin."""
     total = np.cumsum(ray.weights)
-    busy = ray.edges[1:][(total > 0.01) & (total < 0.99 * max(total[-1], 1e-9))]
-    marks = [*busy, *([ray.depth] if ray.depth > 0 else [])] or [ray.edges[0], ray.edges[-1]]
-    room = max(0.5 * (max(marks) - min(marks)), 0.15 * max(marks))
-    return max(ray.edges[0], min(marks) - room), min(ray.edges[-1], max(marks) + room)
+    marks = list(ray.edges[1:][(total > 0.01) & (total < 0.99 * max(total[-1], 1e-9))])
+    if ray.depth > 0:
+        marks.append(ray.depth)
+    if not marks:
+        marks = [ray.edges[0], ray.edges[-1]]
+    margin = max(0.5 * (max(marks) - min(marks)), 0.15 * max(marks))
+    return max(ray.edges[0], min(marks) - margin), min(ray.edges[-1], max(marks) + margin)

@@ -1,4 +1,4 @@
-"""What the pictures of poses show: cameras as pyramids with their photos, and the sparse points, up pointing up."""
+"""The contents of pose plots: cameras as pyramids with their photos, and sparse points, with z pointing up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".JPG", ".PNG", "")
 
 @dataclass(frozen=True)
 class Frustum:
-    """A camera: centre (3,) and image corners (4, 3), from the top left clockwise. ``photo`` None where not found."""
+    """A camera: centre (3,) and image corners (4, 3), clockwise from the top left. ``photo``: None if not found."""
 
     name: str
     centre: Array
@@ -41,7 +41,7 @@ class PoseScene:
 
 @dataclass(frozen=True)
 class _Source:
-    """Views with the files of their photos, held-out names, points and colours."""
+    """What a source provides: views, photo files by view name, held-out names, points and their colours."""
 
     views: list[View]
     photos: dict[str, Path]
@@ -55,13 +55,13 @@ def load_scene(source: Path, photos: Path | None = None, *, photo_side: int = 16
 
     Args:
         source: File or folder.
-        photos: Where the photos lie, if not where the source says.
-        photo_side: Longer side of the small photos in pixels.
+        photos: Folder of the photos, if not where the source says.
+        photo_side: Longer side of the thumbnails, pixels.
 
     Raises:
-        UsageError: There are no poses.
+        UsageError: The source has no poses.
     """
-    found = _workspace(source) or _blender(source) or _given(source)
+    found = _from_workspace(source) or _from_blender(source) or _from_pose_files(source)
     up_from_world = _upright(found.views)
     keep = _without_far(found.points)
     points, colors = found.points[keep], found.colors[keep]
@@ -77,9 +77,9 @@ def load_scene(source: Path, photos: Path | None = None, *, photo_side: int = 16
     return PoseScene(frusta, points[drawn] @ up_from_world.T, colors[drawn])
 
 
-def _workspace(source: Path) -> _Source | None:
-    from depthrf.io.colmap import is_model, read_model
-    from depthrf.io.transforms_json import load_views
+def _from_workspace(source: Path) -> _Source | None:
+    from depthrf.io.poses.colmap import is_model, read_model
+    from depthrf.io.poses.transforms_json import load_views
     from depthrf.workspace import open_workspace
 
     if not (source / "workspace.json").is_file():
@@ -97,29 +97,27 @@ def _workspace(source: Path) -> _Source | None:
     return _Source(views, files, frozenset(view.name for view in test), points, colors)
 
 
-def _blender(source: Path) -> _Source | None:
-    from depthrf.io.blender import read_split
+def _from_blender(source: Path) -> _Source | None:
+    from depthrf.io.dataset_paths import DatasetFiles
+    from depthrf.io.poses.blender import read_split
 
     if not (source / "transforms_train.json").is_file():
         return None
     frames = read_split(source, "train")
-    files = {frame.view.name: frame.image for frame in frames}
+    inside = DatasetFiles(source)
+    files = {frame.view.name: frame.image for frame in frames if not inside.is_outside(frame.image)}
     return _Source([f.view for f in frames], files, frozenset(), np.zeros((0, 3)), np.zeros((0, 3), np.uint8))
 
 
-def _given(source: Path) -> _Source:
-    from depthrf.geometry.camera import Camera
-    from depthrf.io.colmap import is_model, read_model
-    from depthrf.io.poses import read_poses
+def _from_pose_files(source: Path) -> _Source:
+    from depthrf.io.captures.poses import read_poses
+    from depthrf.io.poses.colmap import is_model, read_model
 
     given = read_poses(source, {})
     folder = source if source.is_dir() else source.parent
     views, files = [], {}
     for photo in given.photos:
-        lens = photo.camera
-        focals, centre = lens.params[: lens.num_focals], lens.params[lens.num_focals :][:2]
-        camera = Camera(lens.width, lens.height, focals[0], focals[-1], *centre)
-        views.append(View(photo.name, camera, photo.cam_from_world))
+        views.append(View(photo.name, photo.camera.pinhole, photo.cam_from_world))
         path = _photo_file(photo.name, folder)
         if path is not None:
             files[photo.name] = path
@@ -131,15 +129,20 @@ def _given(source: Path) -> _Source:
 
 
 def _photo_file(name: str, folder: Path) -> Path | None:
-    """The photo called ``name``, with or without an ending, in ``folder`` or its ``images``."""
+    """The photo called ``name``, with or without an ending, in ``folder`` or its ``images``; none outside of them."""
+    from depthrf.io.dataset_paths import DatasetFiles
+
     stems = (folder / name, folder / Path(name).name, folder / "images" / Path(name).name)
-    return next((p for stem in stems for e in _ENDINGS if (p := stem.with_name(stem.name + e)).is_file()), None)
+    found = (p for stem in stems for e in _ENDINGS if (p := stem.with_name(stem.name + e)).is_file())
+    files = DatasetFiles(folder)
+    return next((path for path in found if not files.is_outside(path)), None)
 
 
 def _small(path: Path, side: int) -> Image | None:
     import cv2
 
-    from depthrf.io.images import UnreadableImageError, read_rgb
+    from depthrf.io.photos.decoding import UnreadableImageError
+    from depthrf.io.photos.images import read_rgb
 
     try:
         photo = read_rgb(path)
@@ -160,7 +163,7 @@ def _pyramid(view: View, size: float) -> tuple[Array, Array]:
 
 
 def _without_far(points: Array) -> NDArray[np.bool_]:
-    """The points (P,) without the few far ones that would shrink all others."""
+    """Which points (P,) to draw: without the few distant ones that would make everything else tiny."""
     if not len(points):
         return np.zeros(0, dtype=bool)
     distance = np.linalg.norm(points - np.median(points, axis=0), axis=1)
@@ -168,7 +171,7 @@ def _without_far(points: Array) -> NDArray[np.bool_]:
 
 
 def _frustum_size(centres: Array, points: Array) -> float:
-    """Long enough to be seen, short enough that neighbours do not hide each other."""
+    """Length of the pyramids: long enough to see, short enough that neighbours do not overlap."""
     extent = float(np.linalg.norm(np.ptp(np.concatenate([centres, points]), axis=0))) or 1.0
     if len(centres) < 2:
         return 0.15 * extent

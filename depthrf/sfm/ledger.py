@@ -1,14 +1,14 @@
-"""``sfm/ledger.json``: every mapper run's figures, the photos that were left out, what the self-check found."""
+"""``sfm/ledger.json``: every mapper run's measurements, the photos that were left out, what the self-check found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from depthrf.sfm.diagnose import Dropped
 from depthrf.sfm.jobs import MapperRun
-from depthrf.sfm.selfcheck import Figures
-from depthrf.workspace import write_json
+from depthrf.sfm.judging.diagnose import Dropped
+from depthrf.sfm.judging.selfcheck import Agreement
+from depthrf.storage import write_json
 
 
 def write_ledger(
@@ -16,8 +16,8 @@ def write_ledger(
     *,
     runs: Sequence[MapperRun],
     dropped: Sequence[Dropped],
-    photos: Mapping[str, Figures],
-    total: Figures | None = None,
+    photos: Mapping[str, Agreement],
+    total: Agreement | None = None,
     warnings: Sequence[str] = (),
     database: str = "",
     features: str = "",

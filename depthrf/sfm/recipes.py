@@ -1,13 +1,36 @@
 """Settings of feature extraction, matching and mapping, and the ladder in which they are tried.
 
-Plain data; :mod:`depthrf.sfm.features` and :mod:`depthrf.sfm.mapping` turn it into pycolmap options. One run of the
-mapper with its defaults often places only a few of few photos, and which photos depends on thresholds and seed; runs
-cost seconds, so a set of them is tried and the best model that passes the self-check is kept.
+Plain data; :mod:`depthrf.sfm.child` turns it into pycolmap options. From a small set of photos, one run of the mapper
+with its defaults often places only some. Which ones depends on thresholds and seed. Runs cost seconds, so several are
+tried, and the best model that passes the self-check is kept.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which pairs of photos are matched by SIFT (:mod:`depthrf.sfm.pairing.choice`).
+
+    all_pairs: Up to this many pairs, all are matched.
+    nearest, growth: Else each photo is matched with this many that are most like it, and then with ever fewer of the
+        others: each one's rank is ``growth`` times that of the one before.
+    steps: And with this many next to it in a numbered series.
+    through_a_third, least_shared: And with up to this many more with which it shares at least ``least_shared``
+        keypoints of a third photo.
+    """
+
+    all_pairs: int = 300
+    nearest: int = 8
+    growth: float = 1.5
+    steps: int = 2
+    through_a_third: int = 3
+    least_shared: int = 40
+
+    def matches_all(self, num_photos: int) -> bool:
+        return num_photos * (num_photos - 1) // 2 <= self.all_pairs
 
 
 @dataclass(frozen=True)
@@ -26,6 +49,25 @@ class Features:
     max_features: int = 8192
     peak_threshold: float = 0.02 / 3
     guided: bool = False
+    pairing: Pairing = Pairing()
+
+
+@dataclass(frozen=True)
+class LearnedFeatures:
+    """XFeat keypoints matched by LighterGlue (:mod:`depthrf.sfm.learned`).
+
+    min_image_size, max_image_size: Bounds of the longer side, pixels, at which photos are looked at.
+    max_features: Most keypoints of a photo; time to match a pair grows with its square.
+    all_pairs: Up to this many pairs, all are matched, at about a second each.
+    partners: Where there are more pairs, each photo is matched with this many others, those most like it.
+    """
+
+    name: str
+    min_image_size: int
+    max_image_size: int
+    max_features: int = 2048
+    all_pairs: int = 50
+    partners: int = 10
 
 
 @dataclass(frozen=True)
@@ -42,20 +84,26 @@ class Mapper:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder: tried while a smaller share than ``below`` of the photos is trusted."""
+    """One step of the ladder: tried while a smaller share than ``below`` of the photos is trusted.
 
-    features: Features
+    thorough: Photos that are not trusted yet are matched with all others.
+    substitute: Tried only where the networks of the learned features cannot be had; they do better in less time.
+    """
+
+    features: Features | LearnedFeatures
     below: float
+    thorough: bool = False
+    substitute: bool = False
 
 
 @dataclass(frozen=True)
 class Trust:
-    """When a photo of a model is believed (:mod:`depthrf.sfm.selfcheck`).
+    """When a photo of a model is trusted (:mod:`depthrf.sfm.judging.selfcheck`).
 
-    min_consistency: Least share of its verified matches within ``max_error_px`` of the model's epipolar lines and,
-        where their rays meet at ``min_angle_deg`` or more, in front of both cameras.
+    min_consistency: Least share of its verified matches that agree with the model. They lie within ``max_error_px`` of
+        its epipolar lines. If their rays meet at ``min_angle_deg`` or more, they meet in front of both cameras.
     min_parallax_deg: Least median angle between the rays of its matches with the photo where that is largest.
-    min_ties, max_scale_change: When two pairs of photos have one scale (:mod:`depthrf.sfm.scale_ties`).
+    min_ties, max_scale_change: When two pairs of photos have one scale (:mod:`depthrf.sfm.judging.scale_ties`).
     min_points: Fewest 3D points it sees.
     min_focal, max_focal: Bounds of the focal length in units of the longer image side.
     max_distortion: Bound of the absolute distortion parameters.
@@ -97,7 +145,15 @@ MANY_PHOTOS = 30
 """Above this a mapper run costs tens of seconds, and one seed has to do."""
 
 NEARLY_ALL = 0.9
-"""Further seeds are not worth their time once more than this share of the photos is trusted."""
+"""Further seeds are not worth their time once more than this share of the photos is trusted; nor are further mappers
+where photos are many, for whom :data:`EXTEND` is tried instead.
+"""
+
+HUNDREDS = 60
+"""Above this many photos, features of another kind cost more minutes than one missing photo is worth."""
+
+MOST = 0.95
+"""Of hundreds of photos; features of another kind are tried while a smaller share is trusted."""
 
 FEW_PAIRS = 200
 """Up to this many pairs guided matching costs about a minute, so it is worth trying for a single missing photo."""
@@ -106,18 +162,40 @@ COLMAP_IMAGE_SIZE = 3200
 """Longer side, pixels, at which COLMAP finds keypoints by default."""
 
 
+LEAST_LEARNED_SIZE = 768
+"""Longer side, pixels, to which smaller photos are enlarged for learned keypoints."""
+
+
 def ladder(num_photos: int, max_image_size: int) -> tuple[Rung, ...]:
-    """The rungs for a set of photos. The last is COLMAP's own default, so that no photo it places is missed."""
-    few = num_photos * (num_photos - 1) // 2 <= FEW_PAIRS
+    """The rungs for a set of photos. The last has COLMAP's own features, so that no photo it places is missed.
+
+    Where the first matches chosen pairs only, it is tried a second time with all pairs of the photos that are missing.
+    """
+    learned = LearnedFeatures("learned", min(LEAST_LEARNED_SIZE, max_image_size), max_image_size)
+    affordable = num_photos * (num_photos - 1) // 2 <= FEW_PAIRS
+    affine, affine_guided = for_given_poses(max_image_size)
+    another_kind = 1.0 if num_photos <= HUNDREDS else MOST
+    last = Features("plain", max(max_image_size, COLMAP_IMAGE_SIZE), False)
+    rungs = (
+        Rung(affine, below=1.0),
+        Rung(affine, below=1.0, thorough=True),
+        Rung(learned, below=another_kind),
+        Rung(affine_guided, below=1.0 if affordable else 0.8, substitute=True),
+        Rung(Features("plain-guided", max_image_size, False, 4096, 0.002, True), below=0.8, substitute=True),
+        Rung(last, below=another_kind, thorough=True),
+    )
+    return rungs if not affine.pairing.matches_all(num_photos) else tuple(r for r in rungs if r != rungs[1])
+
+
+def for_given_poses(max_image_size: int) -> tuple[Features, Features]:
+    """What is tried in turn where poses are given: many precise keypoints count there, and SIFT has most."""
     return (
-        Rung(Features("affine", max_image_size), below=1.0),
-        Rung(Features("affine-guided", max_image_size, True, 4096, 0.002, True), below=1.0 if few else 0.8),
-        Rung(Features("plain-guided", max_image_size, False, 4096, 0.002, True), below=0.8),
-        Rung(Features("plain", max(max_image_size, COLMAP_IMAGE_SIZE), False), below=1.0),
+        Features("affine", max_image_size),
+        Features("affine-guided", max_image_size, True, 4096, 0.002, True),
     )
 
 
-def features_named(name: str, max_image_size: int) -> Features:
+def features_named(name: str, max_image_size: int) -> Features | LearnedFeatures:
     """The features of one of the ladder's rungs."""
     return next(rung.features for rung in ladder(0, max_image_size) if rung.features.name == name)
 

@@ -1,28 +1,37 @@
-"""Brings each photo's monocular depth to scale: fitted to SfM keypoints, with neighbours' help where those are few."""
+"""Brings each photo's monocular depth to the scale of the scene.
+
+Each map is fitted to the photo's keypoints and to the pixels whose depth stereo is sure of. A photo with few of them
+also borrows depth that its neighbours see.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console
+from depthrf.io.depth.reports import AlignedPhoto, AlignedReport, read_mono_meta
 from depthrf.options import option
-from depthrf.workspace import Workspace, fresh_dir, read_json, write_json
+from depthrf.stages.depth_sources.stereo import load_stereo_prior
+from depthrf.storage import fresh_dir, write_json
+from depthrf.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from depthrf.depth.photo_alignment import PhotoAlignment
-    from depthrf.geometry.camera import DepthPrior, SparseDepths, View
+    from depthrf.depth.aligning.photo import PhotoAlignment
+    from depthrf.geometry.camera import DepthPrior, SparseDepths, SparseScene, View
 
+HELP = "fits each monocular depth map to the photo's keypoints and stereo depth."
 REQUIRES = ("sfm", "depth")
 
 
 @dataclass(frozen=True)
 class Options:
-    seed: int = option(0, "seed of the robust fits", least=0)
+    seed: int = option(0, "seed of the robust fits", least=0, most=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,6 @@ class Summary:
     grades: dict[str, int] = field(default_factory=dict)
 
 
-def report_path(workspace: Workspace) -> Path:
-    """The network's kind of output, and of each photo its grade, the fit, and why it was refused."""
-    return workspace.aligned_depth / "report.json"
-
-
 def sigma_path(workspace: Workspace, stem: str) -> Path:
     """Standard deviation of the aligned depth: float32 (H, W), scene units, 0 = invalid."""
     return workspace.aligned_depth / f"{stem}_sigma.npy"
@@ -52,7 +56,7 @@ def overlay_path(workspace: Workspace, stem: str) -> Path:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.undistorted_sparse, workspace.mono_depth]
+    return [workspace.undistorted_sparse, workspace.mono_depth, workspace.stereo_depth]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
@@ -65,51 +69,65 @@ def run(workspace: Workspace, options: Options) -> Summary:
     Raises:
         DepthrfError: A depth map is damaged.
     """
-    from depthrf.io.colmap import load_scene
+    from depthrf.io.poses.colmap import load_scene
 
     fresh_dir(workspace.aligned_depth)
-    meta_path = workspace.mono_depth / "meta.json"
-    if not meta_path.is_file():
-        write_json(report_path(workspace), {"kind": None, "photos": {}})
+    meta = read_mono_meta(workspace.mono_meta)
+    if meta is None:
+        write_json(workspace.aligned_report, AlignedReport(None))
         return Summary(0, 0, 0, None)
     scene = load_scene(workspace.undistorted_sparse)
     views = [v for v in scene.views if (workspace.mono_depth / f"{v.stem}.npy").is_file()]
-    found = _align_all(workspace, views, scene.depths, read_json(meta_path).get("kind"), options.seed)
+    found = _align_all(workspace, replace(scene, views=views), meta.kind, options.seed)
     for view, alignment in console.track(list(zip(views, found, strict=True)), "writing aligned depth"):
         _write(workspace, view, alignment, scene.depths[view.name])
         if not alignment.accepted:
             console.warn(f"no monocular depth for {view.name}: {alignment.reason}")
     kind = found[0].kind if found else None
     rows = {v.stem: _row(a) for v, a in zip(views, found, strict=True)}
-    write_json(report_path(workspace), {"kind": kind, "photos": rows})
+    write_json(workspace.aligned_report, AlignedReport(kind, rows))
     return _summary(found)
 
 
-def _align_all(
-    workspace: Workspace, views: list[View], keypoints: dict[str, SparseDepths], kind: str | None, seed: int
-) -> list[PhotoAlignment]:
+def _align_all(workspace: Workspace, scene: SparseScene, kind: str, seed: int) -> list[PhotoAlignment]:
     import numpy as np
 
-    from depthrf.depth.alignment import KINDS
-    from depthrf.depth.joint_alignment import align_photos
-    from depthrf.depth.photo_alignment import Anchors
-    from depthrf.io.depth_maps import read_map
+    from depthrf.depth.aligning.fits import KINDS
+    from depthrf.depth.aligning.joint import align_photos
+    from depthrf.depth.aligning.photo import Anchors
+    from depthrf.depth.stereo.neighbours import compared_with
+    from depthrf.io.depth.depth_maps import read_map
 
     return align_photos(
-        [read_map(workspace.mono_depth / f"{view.stem}.npy").astype(np.float64) for view in views],
-        [Anchors.of_keypoints(keypoints[view.name]) for view in views],
-        views,
+        _Maps(scene.views, lambda view: read_map(workspace.mono_depth / f"{view.stem}.npy").astype(np.float64)),
+        [Anchors.of_keypoints(scene.depths[view.name]) for view in scene.views],
+        scene.views,
         kind=kind if kind in KINDS else None,
         generator=np.random.default_rng(seed),
+        stereo=_Maps(scene.views, lambda view: load_stereo_prior(workspace, view.stem, view.camera)),
+        near=compared_with(scene),
     )
+
+
+class _Maps(Sequence[Any]):
+    """One map of each photo, read anew whenever it is asked for: those of hundreds of photos would fill the memory."""
+
+    def __init__(self, views: Sequence[View], read: Callable[[View], Any]) -> None:
+        self._views, self._read = views, read
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read(self._views[index])
 
 
 def _write(workspace: Workspace, view: View, alignment: PhotoAlignment, keypoints: SparseDepths) -> None:
     import numpy as np
 
-    from depthrf.io.depth_maps import read_map, write_map
-    from depthrf.io.depth_pictures import draw_alignment
-    from depthrf.io.images import write_jpeg
+    from depthrf.io.depth.depth_maps import read_map, write_map
+    from depthrf.io.draw.depth_pictures import draw_alignment
+    from depthrf.io.photos.images import write_jpeg
 
     prediction = read_map(workspace.mono_depth / f"{view.stem}.npy")
     aligned = _with_edges(alignment.depth(prediction.astype(np.float64)), view.camera.fx)
@@ -125,7 +143,7 @@ def _write(workspace: Workspace, view: View, alignment: PhotoAlignment, keypoint
 def _with_edges(aligned: DepthPrior, focal_px: float) -> DepthPrior:
     import numpy as np
 
-    from depthrf.depth.merging import edge_sigma
+    from depthrf.depth.edges import edge_sigma
     from depthrf.geometry.camera import DepthPrior
 
     sigma: NDArray[np.float32] = np.hypot(aligned.sigma, edge_sigma(aligned.depth, focal_px))
@@ -135,18 +153,30 @@ def _with_edges(aligned: DepthPrior, focal_px: float) -> DepthPrior:
 def _verdict(alignment: PhotoAlignment) -> str:
     if not alignment.accepted:
         return f"grade F, {alignment.reason}"
-    text = f"grade {alignment.grade}, {alignment.num_agreeing} of {alignment.num_used} keypoints agree"
+    known = "keypoints and stereo pixels" if alignment.num_stereo else "keypoints"
+    text = f"grade {alignment.grade}, {alignment.num_agreeing} of {alignment.num_used} {known} agree"
     lent = f", {alignment.num_borrowed} depths from neighbours" if alignment.num_borrowed else ""
     return f"{text}{lent}, sigma {alignment.typical_sigma:.1%} of depth"
 
 
-def _row(alignment: PhotoAlignment) -> dict[str, Any]:
-    names = ("kind", "grade", "accepted", "reason", "num_used", "num_agreeing", "num_borrowed", "median_rel_residual")
-    row = {name: getattr(alignment, name) for name in (*names, "typical_sigma")}
+def _row(alignment: PhotoAlignment) -> AlignedPhoto:
     fit = alignment.fit
-    if fit is None:
-        return row
-    return {**row, "scale": fit.scale, "shift": fit.shift, "correction": fit.smoothness, "noise": fit.noise}
+    return AlignedPhoto(
+        kind=alignment.kind,
+        grade=alignment.grade,
+        accepted=alignment.accepted,
+        reason=alignment.reason,
+        num_used=alignment.num_used,
+        num_stereo=alignment.num_stereo,
+        num_agreeing=alignment.num_agreeing,
+        num_borrowed=alignment.num_borrowed,
+        median_rel_residual=alignment.median_rel_residual,
+        typical_sigma=alignment.typical_sigma,
+        scale=fit.scale if fit else None,
+        shift=fit.shift if fit else None,
+        correction=asdict(fit.smoothness) if fit and fit.smoothness else None,
+        noise=asdict(fit.noise) if fit else None,
+    )
 
 
 def _summary(found: list[PhotoAlignment]) -> Summary:

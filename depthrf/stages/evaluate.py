@@ -1,75 +1,70 @@
 """evaluate: renders held-out views and scores them against their photos and, where known, their depth.
 
-Which views those are is told in ``held_out.py``; with ``leave_one_out`` every photo is held out once.
+Which views those are is told in ``held_out.py``; with ``leave_one_out`` every photo is held out once. Where the
+training photos differ in exposure, a view is rendered with that of the photos around it
+(:func:`depthrf.nerf.exposure.gain_at`), never with what its own photo tells.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from depthrf import console, device
 from depthrf.errors import UsageError
+from depthrf.evaluation import Evaluation, deviations, mean_scores, write_evaluation
 from depthrf.options import option
-from depthrf.stages.scoring import Row, mean_scores, print_table, score_view, spread
-from depthrf.workspace import Workspace, write_json
+from depthrf.stages.scoring.views import print_table, score_view
+from depthrf.stages.training.exposures import read_exposures
+from depthrf.workspace import Workspace
 
-if TYPE_CHECKING:
-    from depthrf.stages.held_out import HeldOut
-
+HELP = "scores the trained field on held-out views: PSNR, SSIM, LPIPS and depth errors."
 REQUIRES = ("sfm", "train")
 
 
 @dataclass(frozen=True)
 class Options:
-    photos: Path | None = option(None, "further photos of the scene: registered to the model, then scored")
-    leave_one_out: bool = option(False, "of 3 to 9 photos, score each with a short training run without it")
-    steps: int | None = option(None, "steps of each leave-one-out run; left out: a quarter of the field's", least=1)
-    lpips: str = option("alex", "features of LPIPS, used when their weights are there", choices=("alex", "vgg", "none"))
+    photos: Path | None = option(None, "further photos of the scene: they are registered to the model, then scored")
+    leave_one_out: bool = option(False, "score each of 3 to 9 photos with a short training run without it")
+    steps: int | None = option(
+        None, "steps of each leave-one-out run; default: a quarter of the field's", least=1, most=100000000
+    )
+    lpips: str = option(
+        "alex", "network of LPIPS, which is measured where its weights are here", choices=("alex", "vgg", "none")
+    )
     device: str = option("auto", "where to compute", choices=device.CHOICES, identity=False)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """split: where the held-out views come from. lpips_network: None where LPIPS was not measured."""
-
-    split: str
-    num_views: int
-    width: int
-    height: int
-    mean: dict[str, float | None]
-    spread: dict[str, dict[str, float]]
-    lpips_network: str | None
-    depth_reference: str | None
-    not_registered: list[dict[str, str]]
-    device: str
-
-
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    from depthrf.io.perceptual import FILES
-    from depthrf.io.weights import path
-
     further = [options.photos] if options.photos else []
-    weights = [path(name) for name in FILES.get(options.lpips, ())]
+    field = [workspace.checkpoint, workspace.exposure]
     photos = [workspace.undistorted_images, workspace.undistorted_masks, workspace.held_out]
-    return [workspace.checkpoint, workspace.transforms, *photos, *further, *weights]
+    depth = [workspace.sensor_depth, workspace.sensor_cameras, workspace.prior_depth]
+    return [*field, workspace.transforms, *photos, *depth, *further, *_lpips_files(options)]
+
+
+def _lpips_files(options: Options) -> list[Path]:
+    from depthrf.io.weights.manifest import path
+    from depthrf.io.weights.perceptual import FILES
+
+    return [path(name) for name in FILES.get(options.lpips, ())]
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
     return [workspace.evaluation, workspace.evaluation_dir]
 
 
-def run(workspace: Workspace, options: Options) -> Summary:
+def run(workspace: Workspace, options: Options) -> Evaluation:
     """Scores all held-out views and writes ``evaluation.json`` and one picture a view.
 
     Raises:
         UsageError: Both further photos and leave-one-out were asked for.
         DepthrfError: There is nothing to score.
     """
-    from depthrf.io.perceptual import load_lpips
+    from depthrf.io.poses.transforms_json import load_views
     from depthrf.io.trained_field import load_field
-    from depthrf.stages import held_out, leave_one_out
+    from depthrf.io.weights.perceptual import load_lpips
+    from depthrf.stages.scoring import held_out, leave_one_out
 
     if options.photos and options.leave_one_out:
         raise UsageError("--photos and --leave-one-out exclude each other: run evaluate once with each.")
@@ -79,16 +74,20 @@ def run(workspace: Workspace, options: Options) -> Summary:
     lpips = None if options.lpips == "none" else load_lpips(options.lpips, target)
     field = load_field(workspace.checkpoint, target)
     if options.leave_one_out:
-        found, rows = leave_one_out.run(workspace, lpips, steps=options.steps, device=options.device)
+        found, scores = leave_one_out.run(
+            workspace, lpips, steps=options.steps, device=options.device, scoring=_lpips_files(options)
+        )
     else:
-        found = held_out.find(workspace, options.photos)
-        rows = [
+        found = held_out.find(workspace, options.photos, options.device)
+        exposures, (trained, _) = read_exposures(workspace), load_views(workspace.transforms)
+        scores = [
             score_view(
                 field,
                 view,
                 found.images / view.name,
                 workspace.evaluation_dir / f"{view.stem}.png",
                 masks=found.masks,
+                gain=exposures.gain_at(view, trained),
                 reference=found.depth.get(view.name),
                 lpips=lpips,
             )
@@ -99,31 +98,34 @@ def run(workspace: Workspace, options: Options) -> Summary:
         if picture.stem not in shown:  # of what was scored before
             picture.unlink()
     camera = found.views[0].camera.fitted(field.max_side)
-    summary = Summary(
+    evaluation = Evaluation(
         split=found.split,
-        num_views=len(rows),
+        num_views=len(scores),
         width=camera.width,
         height=camera.height,
-        mean=mean_scores(rows),
-        spread=spread(rows),
+        mean=mean_scores(scores),
+        spread=deviations(scores),
         lpips_network=options.lpips if lpips else None,
         depth_reference=found.depth_reference,
         not_registered=found.not_registered,
         device=str(target),
+        views=tuple(scores),
     )
-    write_json(workspace.evaluation, {**asdict(summary), "views": rows})
-    print_table(rows, _notes(rows, summary, found, options))
-    return summary
+    write_evaluation(workspace.evaluation, evaluation)
+    print_table(scores, _notes(evaluation, options, read_exposures(workspace).range))
+    return replace(evaluation, views=())  # which the record does not repeat
 
 
-def _notes(rows: list[Row], summary: Summary, found: HeldOut, options: Options) -> list[str]:
-    from depthrf.io.perceptual import missing
+def _notes(found: Evaluation, options: Options, exposure_range: float) -> list[str]:
+    from depthrf.io.weights.perceptual import missing
 
     reference = f"; depth against {found.depth_reference}, scene units" if found.depth_reference else ""
-    notes = [f"{len(rows)} held-out views ({found.split}) at {summary.width}x{summary.height}, as trained{reference}"]
+    notes = [f"{found.num_views} held-out views ({found.split}) at {found.width}x{found.height}, as trained{reference}"]
+    if exposure_range > 1.0:
+        notes.append("rendered with the exposure of the training photos around each view")
     if found.not_registered:
         notes.append(f"{len(found.not_registered)} held-out photos could not be placed and are not scored")
-    if summary.lpips_network is None and options.lpips != "none":
+    if found.lpips_network is None and options.lpips != "none":
         fetch = " && ".join(f"depthrf weights fetch {name}" for name in missing(options.lpips))
         notes.append(f"LPIPS: not measured, its weights are not here. Get them with: {fetch}")
     return notes

@@ -1,8 +1,8 @@
-"""Stage 1: a folder of photos, or a video, into upright 8-bit RGB copies, with the fate of every file of the folder.
+"""Stage 1: a folder of photos, or a video, into upright 8-bit sRGB copies, with the fate of every file of the folder.
 
-Upright RGB JPEG and PNG are copied byte for byte. The others are converted: what was lossless (PNG, TIFF, BMP) to PNG,
-which loses nothing; what was lossy (JPEG to be turned, WebP, HEIC, video) to JPEG of quality 95, which adds no visible
-loss and keeps the folder small.
+Upright sRGB JPEG and PNG are copied byte for byte. The others are converted: what was lossless (PNG, TIFF, BMP) to PNG,
+which loses nothing but bits beyond 8; what was lossy (JPEG to be turned or in other colours, WebP, HEIC, video) to JPEG
+of quality 95, which adds no visible loss and keeps the folder small.
 """
 
 from __future__ import annotations
@@ -12,38 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf.console import note, warn
-from depthrf.errors import DepthrfError, UsageError
-from depthrf.options import option
-from depthrf.sfm.diagnose import MIN_PHOTOS
-from depthrf.stages import ingest_capture
-from depthrf.stages.capture_split import check_enough_left
-from depthrf.stages.held_out import HOLDOUT_FORMS, chosen_names
-from depthrf.workspace import Workspace, fresh_dir, read_json, remove, write_json
+from depthrf.errors import DepthrfError
+from depthrf.io.naming import counted, shown, some_of
+from depthrf.io.photos.table import read_photos, write_photos
+from depthrf.sfm.judging.diagnose import MIN_PHOTOS
+from depthrf.stages.ingesting.capture import clear_frames, open_capture, take_poses
+from depthrf.stages.ingesting.depth import depth_files, take_depth
+from depthrf.stages.ingesting.fates import entries_of, tell_companions
+from depthrf.stages.ingesting.holdout import chosen_names
+from depthrf.stages.ingesting.masking import ingest_masks
+from depthrf.stages.ingesting.material import Material, look, of_capture
+from depthrf.stages.ingesting.options import Options as Options
+from depthrf.stages.ingesting.panoramas import cut_panoramas
+from depthrf.stages.ingesting.split import check_enough_left
+from depthrf.storage import fresh_dir, read_typed, remove
+from depthrf.workspace import Manifest, Workspace
 
 if TYPE_CHECKING:
-    from depthrf.io.captures.capture import Capture
-    from depthrf.io.photo_folder import Rejected, UsablePhoto
+    from depthrf.io.photos.folder import Rejected, UsablePhoto
 
+HELP = "checks the photos, or picks a video's best frames, and copies them upright into a workspace."
 REQUIRES: tuple[str, ...] = ()
 
-_MASKED_TO_WARN, _MASKED_TO_REFUSE = 0.7, 0.98
-
-
-@dataclass(frozen=True)
-class Options:
-    photos: Path | None = option(None, "folder of photos, or a video; left out: the workspace's own")
-    sensor_depth: Path | None = option(
-        None, "folder of sensor depth maps named like the photos: 16-bit PNG (millimetres), npy or EXR (metres)"
-    )
-    depth_unit: float = option(0.001, "metres per count of PNG depth maps", least=1e-9)
-    depth_camera: Path | None = option(None, "intrinsics of a depth camera that does not see just what the photos show")
-    export_poses: bool = option(True, "use poses that lie in the photo folder, as in phone apps' exports")
-    max_photos: int = option(60, "of an export, train on this many photos at most, at equal steps", least=1)
-    masks: Path | None = option(
-        None, "folder of masks <photo>.png, black = ignore; left out: `masks` in or beside the photo folder"
-    )
-    frames: int = option(40, "of a video, this many frames at most", least=1)
-    holdout: str | None = option(None, f"photos that only `evaluate` sees: {HOLDOUT_FORMS}")
+_MANY_PHOTOS = 100
 
 
 @dataclass(frozen=True)
@@ -62,23 +53,6 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One file of the folder in photos.json; ``name`` is its copy in images/, None when it is not there.
-
-    Of held-out photos only those with a given pose are in images/; they are scored there and nothing else.
-    """
-
-    source: str
-    name: str | None
-    status: str  # used, converted, held_out or rejected
-    reason: str | None = None
-    width: int = 0
-    height: int = 0
-    focal_px: float | None = None
-    camera_key: str = ""  # equal for photos of one camera: size, make, model and focal length
-
-
-@dataclass(frozen=True)
 class _Taken:
     """What is in images/ now, and the files of the folder that are not."""
 
@@ -89,17 +63,17 @@ class _Taken:
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
-    from depthrf.io.masks import find_masks
+    from depthrf.io.companions import find_masks
 
     source = _source(workspace, options)
     files = [source]
     if source.is_dir():
-        capture = ingest_capture.find(source, options.max_photos, options.holdout)
-        files = capture.files if capture else _photo_files(source)
-        masks = [*find_masks(source, [p.name for p in files], options.masks).values()]
+        material = look(source, options, quiet=True)
+        files = material.files
+        masks = [*find_masks(material.folder, material.photos, options.masks, material.masks).by_photo.values()]
     else:  # the frames they are named like are known only later
         masks = [options.masks] if options.masks else []
-    depth_maps = ingest_capture.depth_files(options.sensor_depth) if options.sensor_depth else []
+    depth_maps = depth_files(options.sensor_depth) if options.sensor_depth else []
     held_out = Path(options.holdout) if options.holdout and options.holdout.endswith(".txt") else None
     others = (*depth_maps, options.depth_camera, held_out)
     return [*(p for p in (*files, *others) if p is not None and p.is_file()), *masks]
@@ -119,21 +93,22 @@ def run(workspace: Workspace, options: Options) -> Summary:
         DepthrfError: Too few usable photos, or masks or depth maps that do not fit them.
     """
     source = _source(workspace, options)
-    capture = (
-        ingest_capture.open_capture(workspace, source, options.max_photos, options.holdout) if source.is_dir() else None
-    )
+    added = _added(workspace)
+    material = _open(workspace, source, options) if source.is_dir() else Material(source, [])
+    capture = material.capture
     remove(workspace.held_out)
-    taken = _take_video(workspace, source, options) if source.is_file() else _take_folder(workspace, source, capture)
-    held_out = _held_out(taken.photos, capture, options.holdout)
+    taken = _take_folder(workspace, material, options) if source.is_dir() else _take_video(workspace, source, options)
+    held_out = _held_out(taken.photos, material, options.holdout)
     posed = capture if options.export_poses else None
     used = taken.photos if posed else _set_aside(workspace, taken.photos, held_out)
-    num_masks, masked = ingest_masks(source, taken.photos, options.masks, workspace.masks)
-    num_poses = ingest_capture.take_poses(workspace, used, posed)
-    num_depth = ingest_capture.take_depth(
-        workspace, taken.photos, capture, options.sensor_depth, options.depth_unit, options.depth_camera
+    num_masks, masked = ingest_masks(
+        material.folder, taken.photos, options.masks, workspace.masks, material.masks, material.spare
     )
-    ingest_capture.clear_frames(workspace)
-    write_json(workspace.photos, {"photos": _table(taken, held_out, {photo.name for photo in used})})
+    num_poses = take_poses(workspace, used, posed)
+    num_depth = take_depth(workspace, taken.photos, material, options)
+    clear_frames(workspace)
+    names = {photo.name for photo in used}
+    write_photos(workspace.photos, [*entries_of(taken.photos, taken.rejected, held_out, names), *material.entries])
     summary = Summary(
         num_files=taken.num_files,
         num_photos=len(used),
@@ -148,7 +123,19 @@ def run(workspace: Workspace, options: Options) -> Summary:
         masked_share=masked,
     )
     _tell(summary, taken.photos)
+    if gone := added - {shown(photo.path.name) for photo in taken.photos}:
+        warn(f"photos of `depthrf add` are not in the photo folder and are left out: {some_of(sorted(gone))}")
     return summary
+
+
+def _added(workspace: Workspace) -> set[str]:
+    """Names of the photos that `depthrf add` brought to this workspace."""
+    if not workspace.photos.is_file():
+        return set()
+    try:
+        return {row.source for row in read_photos(workspace.photos) if row.added and row.name}
+    except DepthrfError:  # a damaged table is made anew
+        return set()
 
 
 def collect(folder: Path, destination: Path, masks: Path) -> list[Path]:
@@ -161,35 +148,14 @@ def collect(folder: Path, destination: Path, masks: Path) -> list[Path]:
     Raises:
         UsageError: The folder does not exist or is no folder.
     """
-    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
+    from depthrf.io.companions import sort_out
+    from depthrf.io.photos.folder import copy_photos, examine_photos, list_files
 
-    good, _ = examine_photos(_photo_files(folder))
-    ingest_masks(folder, good, None, masks)
-    return in_threads("copying photos", lambda p: copy_upright(p, destination), good)
-
-
-def ingest_masks(source: Path, photos: list[UsablePhoto], given: Path | None, folder: Path) -> tuple[int, float]:
-    """Writes the photos' masks to ``folder``, which is there only when there are any.
-
-    Returns:
-        How many photos have masks, and the share of their pixels that is left out.
-
-    Raises:
-        UsageError: No folder of masks, or masks that leave next to nothing.
-        DepthrfError: A mask cannot be read or does not fit its photo.
-    """
-    from depthrf.io.masks import find_masks, write_masks
-
-    remove(folder)
-    found = find_masks(source, [p.path.name for p in photos], given)
-    masked = write_masks(photos, found, folder) if found else 0.0
-    of_all = masked * len(found) / max(len(photos), 1)
-    if of_all > _MASKED_TO_WARN:
-        what = f"The masks leave out {of_all:.0%} of the photos: what is black is ignored, what is white is used"
-        if of_all > _MASKED_TO_REFUSE:
-            raise UsageError(f"{what}. Swap black and white, or take the masks away.")
-        warn(f"{what}. If it should be the other way round, swap them.")
-    return len(found), masked
+    found = sort_out(list_files(folder, "photo folder"))
+    good, _ = examine_photos(found.photos, preferred=found.masks)
+    copied, _ = copy_photos(good, destination)
+    ingest_masks(folder, copied, None, masks, found.masks)
+    return [destination / photo.name for photo in copied]
 
 
 def _source(workspace: Workspace, options: Options) -> Path:
@@ -198,49 +164,66 @@ def _source(workspace: Workspace, options: Options) -> Path:
     Raises:
         UsageError: It does not exist or is of another kind.
     """
-    from depthrf.io.clip import check_source
+    from depthrf.io.photos.clip import check_source
 
-    source = options.photos if options.photos is not None else Path(str(read_json(workspace.manifest)["photos"]))
+    source = options.photos if options.photos is not None else Path(read_typed(workspace.manifest, Manifest).photos)
     check_source(source)
     return source
 
 
-def _photo_files(folder: Path) -> list[Path]:
-    from depthrf.io.photo_folder import list_files
+def _open(workspace: Workspace, source: Path, options: Options) -> Material:
+    """What the folder holds, told to the user; the frames of an export's video are pictures then.
 
-    return list_files(folder, "photo folder")
+    Raises:
+        UsageError: It is an export that is not as its program writes it.
+        DepthrfError: Its video cannot be read.
+    """
+    material = look(source, options)
+    tell_companions(material.entries)
+    if material.capture is None or material.whole is None:
+        return material
+    return of_capture(open_capture(workspace, material.capture, material.whole, options), material.whole)
 
 
-def _take_folder(workspace: Workspace, folder: Path, capture: Capture | None) -> _Taken:
-    from depthrf.io.photo_folder import copy_upright, examine_photos, in_threads
+def _take_folder(workspace: Workspace, material: Material, options: Options) -> _Taken:
+    from depthrf.io.photos.folder import copy_photos, examine_photos
 
-    entries = [shot.photo for shot in capture.shots] if capture else _photo_files(folder)
-    good, rejected = examine_photos(entries)
-    if len(good) < MIN_PHOTOS:
-        raise DepthrfError(_too_few(folder, entries, good, rejected))
+    entries = material.photos
+    cuts = options.panorama == "cut" and material.capture is None
+    good, rejected = examine_photos(entries, panoramas=cuts, preferred=material.referred)
+    if len(good) < MIN_PHOTOS and not any(photo.info.is_panorama for photo in good):
+        raise DepthrfError(_too_few(material.folder, entries, good, rejected))
     fresh_dir(workspace.images)
-    in_threads("copying photos", lambda p: copy_upright(p, workspace.images), good)
-    return _Taken(good, rejected, len(entries), sum(not p.info.as_is for p in good))
+    copied, gone = copy_photos(good, workspace.images)
+    photos = cut_panoramas(copied, workspace.images) if cuts else copied
+    rejected += gone
+    if len(photos) < MIN_PHOTOS:
+        raise DepthrfError(_too_few(material.folder, entries, photos, rejected))
+    num_converted = sum(not photo.info.as_is for photo in photos)
+    num_files = len(entries) + len(material.entries) + len(material.left_out)
+    return _Taken(photos, [*rejected, *material.left_out], num_files, num_converted)
 
 
 def _take_video(workspace: Workspace, clip: Path, options: Options) -> _Taken:
-    from depthrf.io.clip import take_frames
+    from depthrf.io.photos.clip import take_frames
 
     photos, num_frames = take_frames(clip, fresh_dir(workspace.images), options.frames)
     return _Taken(photos, [], num_frames, len(photos))
 
 
-def _held_out(photos: list[UsablePhoto], capture: Capture | None, holdout: str | None) -> set[str]:
+def _held_out(photos: list[UsablePhoto], material: Material, holdout: str | None) -> set[str]:
     """Names of the copies of the photos that do not train.
 
     Raises:
         UsageError: ``holdout`` names no split of these photos, or leaves too few to reconstruct.
     """
-    if capture is not None:
-        test = {shot.photo for shot in capture.shots if shot.test}
+    if material.capture is not None:
+        test = {shot.photo for shot in material.capture.shots if shot.test}
         return {photo.name for photo in photos if photo.path in test}
     if not holdout:
         return set()
+    if material.held_out is not None:
+        return {photo.name for photo in photos if photo.path in material.held_out}
     chosen = chosen_names(holdout, sorted(photo.path.name for photo in photos))
     check_enough_left(holdout, len(photos) - len(chosen), len(photos))
     return {photo.name for photo in photos if photo.path.name in chosen}
@@ -268,20 +251,6 @@ def _too_few(folder: Path, entries: list[Path], good: list[UsablePhoto], rejecte
     )
 
 
-def _table(taken: _Taken, held_out: set[str], in_images: set[str]) -> list[Photo]:
-    rows = [Photo(r.name, None, "rejected", r.reason) for r in taken.rejected]
-    for photo in taken.photos:
-        i = photo.info
-        if photo.name not in in_images:
-            rows.append(Photo(photo.path.name, None, "held_out", None, i.width, i.height))
-            continue
-        focal = "" if i.focal_px is None else f" {i.focal_px:.1f}px"
-        key = f"{i.width}x{i.height} {i.camera_name}{focal}".strip()
-        status = "held_out" if photo.name in held_out else "used" if i.as_is else "converted"
-        rows.append(Photo(photo.path.name, photo.name, status, None, i.width, i.height, i.focal_px, key))
-    return sorted(rows, key=lambda row: row.source)
-
-
 def _tell(summary: Summary, good: list[UsablePhoto]) -> None:
     sizes = sorted({f"{g.info.width}×{g.info.height}" for g in good})
     parts = [
@@ -289,10 +258,12 @@ def _tell(summary: Summary, good: list[UsablePhoto]) -> None:
         f"{summary.num_converted} converted" if summary.num_converted else "",
         f"{summary.num_test} of them only to be scored" if summary.num_test else "",
         f"{summary.num_held_out} held out" if summary.num_held_out else "",
-        f"{len(summary.rejected)} files not used" if summary.rejected else "",
+        f"{counted(len(summary.rejected), 'file')} not used" if summary.rejected else "",
         f"focal length known for {summary.num_with_focal}" if summary.num_with_focal else "no focal length in EXIF",
         f"sensor depth for {summary.num_sensor_depth} of {len(good)}" if summary.num_sensor_depth else "",
         f"poses for {summary.num_poses}" if summary.num_poses else "",
         f"masks for {summary.num_masks} leave out {summary.masked_share:.0%} of them" if summary.num_masks else "",
     ]
     note("ingest: " + "; ".join(part for part in parts if part))
+    if summary.num_photos > _MANY_PHOTOS:
+        note("  so many photos take long; `depthrf check` tells how few would do (--max-photos)")

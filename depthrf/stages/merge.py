@@ -1,63 +1,74 @@
 """Merges sensor depth, aligned monocular depth, stereo depth and keypoints into the prior that training reads.
 
-Also settles the scene's unit: ``metres_per_unit`` from the sensor, exactly 1 when poses were given in metres.
+Also settles the scene's scale: from the sensor, from poses given in metres, and from lengths that the user knows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from depthrf import console
+from depthrf.io.depth.reports import PriorPhoto, PriorReport
+from depthrf.io.depth.scale import SceneScale
+from depthrf.io.depth.sensor_maps import MAX_DEPTH_M, MetresByStem, open_sensor_maps
 from depthrf.options import option
-from depthrf.stages.sensor import MAX_DEPTH_M, open_sensor_maps
-from depthrf.stages.stereo_depth import load_stereo_prior
-from depthrf.workspace import Workspace, fresh_dir, read_json, write_json
+from depthrf.stages.merging.scale import parse_known, settle_scale
+from depthrf.stages.merging.sensor_unit import settle_sensor_unit, tell_cut
+from depthrf.stages.merging.sources import DepthSources
+from depthrf.storage import fresh_dir, write_json
+from depthrf.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from depthrf.depth.completion import Sketch
-    from depthrf.depth.merging import SensorScale
+    from depthrf.depth.voting import Witness
     from depthrf.geometry.camera import DepthPrior, SparseScene, View
 
+HELP = "merges sensor depth, aligned and stereo depth and keypoints into the depth prior."
 REQUIRES = ("sfm", "align")
-
-# Given poses are taken as metric when the keypoints say so to this accuracy; else the sensor's scale is used.
-_METRIC_TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
 class Options:
-    max_sensor_depth: float = option(MAX_DEPTH_M, "sensor depth beyond this is dropped, metres", least=0.1)
-    max_keypoint_sigma: float = option(0.1, "keypoints less sure than this share of their depth are dropped", least=0)
-    fill: bool = option(True, "depth between that of stereo, where the other photos bear it out")
-    seed: int = option(0, "seed of the robust fits", least=0)
+    max_sensor_depth: float = option(MAX_DEPTH_M, "drop sensor depth beyond this, metres", least=0.1, most=1000)
+    max_keypoint_sigma: float = option(
+        0.1, "drop keypoints whose standard deviation exceeds this share of their depth", least=0, most=10
+    )
+    fill: bool = option(True, "fill holes of stereo depth where the other photos agree with the filling")
+    known_length: tuple[str, ...] = option(
+        (), "a length in a photo, as PHOTO:x1,y1:x2,y2=1.20m; repeatable", separator=";"
+    )
+    known_distance: tuple[str, ...] = option(
+        (), "the distance of two photos' cameras, as 'PHOTO_A PHOTO_B=0.6m'; repeatable", separator=";"
+    )
+    seed: int = option(0, "seed of the robust fits", least=0, most=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        parse_known(self.known_length, self.known_distance)  # before the hours that come before merging
 
 
 @dataclass(frozen=True)
 class Summary:
-    """coverage: mean share of pixels by source, over the training photos."""
+    """metres_deviation: standard deviation of ``metres_per_unit``. coverage: mean share of pixels by source."""
 
     num_photos: int
     num_sensor: int
     num_mono: int
     num_stereo: int
     metres_per_unit: float | None
+    metres_deviation: float | None = None
     coverage: dict[str, float] = field(default_factory=dict)
-
-
-def report_path(workspace: Workspace) -> Path:
-    """``metres_per_unit`` with how it was found, and coverage by source of each photo."""
-    return workspace.prior_depth / "report.json"
 
 
 def inputs(workspace: Workspace, options: Options) -> list[Path]:
     return [
         workspace.undistorted_sparse,
-        workspace.sfm / "sparse" / "0",
+        workspace.sfm_model,
+        workspace.pose_origin,
+        *([workspace.photos] if options.known_length or options.known_distance else []),
         workspace.sensor_depth,
         workspace.sensor_confidence,
         workspace.sensor_cameras,
@@ -70,205 +81,151 @@ def inputs(workspace: Workspace, options: Options) -> list[Path]:
 
 
 def outputs(workspace: Workspace, options: Options) -> list[Path]:
-    return [workspace.prior_depth]
+    return [workspace.prior_depth, workspace.scale]
 
 
 def run(workspace: Workspace, options: Options) -> Summary:
-    """Writes ``depth/prior/<stem>.npz`` and a picture of it for each training photo, and ``depth/prior/report.json``.
+    """Writes ``depth/prior/<stem>.npz`` and a picture of it for each training photo, ``depth/prior/report.json``,
+    and ``depth/scale.json``.
 
     Raises:
         DepthrfError: A depth file is damaged or of the wrong type.
+        UsageError: A known length names a photo or a point that cannot be measured.
     """
-    import numpy as np
-
-    from depthrf.depth.completion import completed, sketch
-    from depthrf.depth.merging import Source, leave_out, merge
-    from depthrf.io.colmap import load_scene
-    from depthrf.io.depth_maps import read_prior, write_prior
-    from depthrf.io.depth_pictures import draw_prior
-    from depthrf.io.images import read_rgb, write_jpeg
-    from depthrf.io.masks import read_used
+    from depthrf.io.poses.colmap import load_scene
 
     scene = load_scene(workspace.undistorted_sparse)
     maps = open_sensor_maps(workspace)
     fresh_dir(workspace.prior_depth)
-    sensors = {
-        view.stem: metres for view in scene.views if (metres := maps.metres(view, options.max_sensor_depth)) is not None
-    }
-    scale = _settle_scale(workspace, scene, sensors, options)
-    report: dict[str, Any] = {}
-    sketches: dict[str, Sketch] = {}
-    generator = np.random.default_rng(options.seed)
-    for view in console.track(scene.views, "merging depth"):
-        used = None if view.stem in scale.contradicting else sensors.get(view.stem)
-        sensor = _sensor_prior(used, maps.doubt(view), view, scale.metres_per_unit)
-        mono, fitted_to = _mono_prior(workspace, view, sensor, generator)
-        stereo = load_stereo_prior(workspace, view.stem, view.camera)
-        prior, source = merge(sensor=sensor, mono=mono, keypoints=_keypoints(scene, view, options), stereo=stereo)
-        prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
-        write_prior(_prior_path(workspace, view), prior, source)
-        # Sensors and networks leave little open, and what they do leave they have reasons for.
-        if options.fill and stereo is not None and sensor is None and mono is None:
-            found = sketch(view, prior, read_rgb(workspace.undistorted_images / view.name))
-            if found is not None:
-                sketches[view.stem] = found
-        report[view.stem] = {
-            "sensor": sensor is not None,
-            "mono": mono is not None,
-            "mono_fitted_to": fitted_to,
-            "stereo": stereo is not None,
-        }
-    for view in console.track(scene.views, "filling depth"):
-        prior, source = read_prior(_prior_path(workspace, view))
-        if view.stem in sketches:
-            others = [other for stem, other in sketches.items() if stem != view.stem]
-            prior, new = completed(prior, sketches[view.stem], others)
+    if (found_range := maps.range_of(scene.views, options.max_sensor_depth)) is not None:
+        tell_cut(found_range, options.max_sensor_depth)
+    metres = MetresByStem(maps, scene.views, options.max_sensor_depth)
+    unit = settle_sensor_unit(workspace, scene, metres, max_keypoint_sigma=options.max_keypoint_sigma)
+    sources = DepthSources(workspace, scene, maps, metres, unit, options.max_keypoint_sigma, options.seed)
+    photos = _merge_all(workspace, scene, sources)
+    stereo_only = [view for view in scene.views if photos[view.stem].stereo_only]
+    if options.fill and stereo_only:
+        _fill_all(workspace, replace(scene, views=stereo_only))
+    for view in scene.views:
+        photos[view.stem] = replace(photos[view.stem], coverage=_draw(workspace, view))
+    write_json(workspace.prior_report, PriorReport(unit, photos))
+    known = parse_known(options.known_length, options.known_distance)
+    scale = settle_scale(workspace, scene, unit, known)
+    # Beside the prior, not in it: another scale trains no other field.
+    write_json(workspace.scale, scale)
+    return _summary(photos, scale)
+
+
+def _merge_all(workspace: Workspace, scene: SparseScene, sources: DepthSources) -> dict[str, PriorPhoto]:
+    from depthrf.depth.merging import merge
+    from depthrf.depth.stereo.neighbours import compared_with
+    from depthrf.depth.voting import confirmed
+    from depthrf.io.depth.depth_maps import write_prior
+
+    witnesses = _witnesses(scene.views, sources)
+    near = compared_with(scene) if witnesses else []
+    photos = {}
+    for i, view in enumerate(console.track(scene.views, "merging depth")):
+        own = sources.of(view)
+        stereo_wins = None
+        if own.disputed is not None and own.mono is not None and own.stereo is not None:
+            stereo_wins = confirmed(view, own.mono, own.stereo, own.disputed, [witnesses[j] for j in near[i]])
+        prior, source = merge(
+            keypoints=own.keypoints, mono=own.mono, sensor=own.sensor, stereo=own.stereo, stereo_wins=stereo_wins
+        )
+        write_prior(_prior_path(workspace, view), *_unmasked(workspace, view, prior, source))
+        photos[view.stem] = PriorPhoto(
+            own.sensor is not None, own.mono is not None, own.mono_fitted_to, own.stereo is not None
+        )
+    return photos
+
+
+def _witnesses(views: list[View], sources: DepthSources) -> list[Witness]:
+    """What each photo can say where others' stereo and monocular depth disagree; empty without both."""
+    from depthrf.depth.merging import merge
+    from depthrf.depth.voting import Witness
+
+    workspace = sources.workspace
+    if not any(workspace.stereo_depth.glob("*.npz")) or not any(workspace.aligned_depth.glob("*.npy")):
+        return []
+    witnesses = []
+    for view in console.track(views, "comparing depth"):
+        own = sources.of(view)
+        prior, _ = merge(keypoints=own.keypoints, mono=own.mono, sensor=own.sensor, stereo=own.stereo)
+        witnesses.append(Witness.of(view, prior, own.disputed))
+    return witnesses
+
+
+def _fill_all(workspace: Workspace, scene: SparseScene) -> None:
+    """Fills the holes of photos that have stereo depth alone.
+
+    Sensors and networks leave few holes, and those for a reason: glass, black, too far.
+    """
+    import numpy as np
+
+    from depthrf.depth.completion import Interpolation, fill_holes, interpolate
+    from depthrf.depth.merging import Source
+    from depthrf.depth.stereo.neighbours import compared_with
+    from depthrf.io.depth.depth_maps import read_prior, write_prior
+    from depthrf.io.photos.images import read_rgb
+
+    interpolations: dict[int, Interpolation] = {}
+    for i, view in enumerate(console.track(scene.views, "interpolating depth")):
+        prior, _ = read_prior(_prior_path(workspace, view))
+        found = interpolate(view, prior, read_rgb(workspace.undistorted_images / view.name))
+        if found is not None:
+            interpolations[i] = found
+    near = compared_with(scene)
+    for i, view in enumerate(scene.views):
+        if i in interpolations:
+            prior, source = read_prior(_prior_path(workspace, view))
+            others = [interpolations[j] for j in near[i] if j in interpolations]
+            prior, new = fill_holes(prior, interpolations[i], others)
             source = np.where(new, np.uint8(Source.FILLED), source)
-            prior, source = leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
-            write_prior(_prior_path(workspace, view), prior, source)
-        picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
-        write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
-        report[view.stem]["coverage"] = {
-            s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE
-        }
-    write_json(report_path(workspace), {"metres_per_unit": scale.metres_per_unit, "scale": scale, "photos": report})
-    coverage = {
-        s.name.lower(): float(np.mean([r["coverage"][s.name.lower()] for r in report.values()] or [0.0]))
-        for s in Source
-        if s != Source.NONE
-    }
+            write_prior(_prior_path(workspace, view), *_unmasked(workspace, view, prior, source))
+
+
+def _unmasked(
+    workspace: Workspace, view: View, prior: DepthPrior, source: NDArray[np.uint8]
+) -> tuple[DepthPrior, NDArray[np.uint8]]:
+    """Without the pixels that the photo's mask leaves out."""
+    from depthrf.depth.merging import leave_out
+    from depthrf.io.masks import read_used
+
+    return leave_out(prior, source, read_used(workspace.undistorted_masks, view.name, view.camera))
+
+
+def _draw(workspace: Workspace, view: View) -> dict[str, float]:
+    """Writes the picture of a photo's prior; returns the share of its pixels by source."""
+    import numpy as np
+
+    from depthrf.depth.merging import Source
+    from depthrf.io.depth.depth_maps import read_prior
+    from depthrf.io.draw.depth_pictures import draw_prior
+    from depthrf.io.photos.images import write_jpeg
+
+    prior, source = read_prior(_prior_path(workspace, view))
+    picture = draw_prior(workspace.undistorted_images / view.name, prior, source)
+    write_jpeg(workspace.prior_depth / "overlays" / f"{view.stem}.jpg", picture)
+    return {s.name.lower(): float(np.mean(source == s)) for s in Source if s != Source.NONE}
+
+
+def _summary(photos: dict[str, PriorPhoto], scale: SceneScale) -> Summary:
+    import numpy as np
+
+    from depthrf.depth.merging import Source
+
+    names = [s.name.lower() for s in Source if s != Source.NONE]
     return Summary(
-        num_photos=len(scene.views),
-        num_sensor=sum(r["sensor"] for r in report.values()),
-        num_mono=sum(r["mono"] for r in report.values()),
-        num_stereo=sum(r["stereo"] for r in report.values()),
+        num_photos=len(photos),
+        num_sensor=sum(photo.sensor for photo in photos.values()),
+        num_mono=sum(photo.mono for photo in photos.values()),
+        num_stereo=sum(photo.stereo for photo in photos.values()),
         metres_per_unit=scale.metres_per_unit,
-        coverage=coverage,
+        metres_deviation=scale.deviation,
+        coverage={name: float(np.mean([p.coverage[name] for p in photos.values()] or [0.0])) for name in names},
     )
 
 
 def _prior_path(workspace: Workspace, view: View) -> Path:
     return workspace.prior_depth / f"{view.stem}.npz"
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """contradicting: stems of photos whose sensor depth is of another scale than the others' and is not used."""
-
-    metres_per_unit: float | None
-    method: str
-    estimate: SensorScale | None = None
-    contradicting: tuple[str, ...] = ()
-
-
-def _settle_scale(
-    workspace: Workspace, scene: SparseScene, sensors: dict[str, NDArray[np.float32]], options: Options
-) -> _Scale:
-    from depthrf.depth.merging import sensor_scale
-
-    if not sensors:
-        return _Scale(None, "no sensor depth")
-    views = [view for view in scene.views if view.stem in sensors]
-    estimate = sensor_scale([_keypoint_pairs(scene, view, sensors[view.stem], options) for view in views])
-    contradicting = tuple(views[i].stem for i in estimate.contradicting) if estimate else ()
-    if contradicting:
-        console.warn(
-            f"the sensor depth of {', '.join(contradicting)} does not fit the scene as that of the other photos does, "
-            "and is left out. Check that these depth maps belong to these photos."
-        )
-    poses = _poses(workspace)
-    near_metres = estimate is None or abs(estimate.metres_per_unit - 1.0) <= _METRIC_TOLERANCE
-    # Refinement keeps the scale on average, so it is known less well than from many keypoints.
-    if (poses == "given" and near_metres) or (poses == "refined" and estimate is None):
-        return _Scale(1.0, "given poses taken as metric", estimate, contradicting)
-    if estimate is None:
-        console.warn("too few keypoints have sensor depth to find the scene's scale: going on without the sensor")
-        return _Scale(None, "too few keypoints with sensor depth")
-    console.note(
-        f"  one scene unit is {estimate.metres_per_unit:.4g} m ± {estimate.uncertainty:.1%} "
-        f"(sensor depth at {estimate.num_keypoints} keypoints of {estimate.num_photos} photos)"
-    )
-    return _Scale(estimate.metres_per_unit, "keypoints against the sensor", estimate, contradicting)
-
-
-def _poses(workspace: Workspace) -> str | None:
-    """What ``sfm`` says of the poses: given, refined or estimated; None where it has not run."""
-    record = workspace.record("sfm")
-    return (read_json(record).get("summary") or {}).get("poses") if record.is_file() else None
-
-
-def _keypoint_pairs(
-    scene: SparseScene, view: View, metres: NDArray[np.float32], options: Options
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    import numpy as np
-
-    from depthrf.depth.merging import good_keypoints
-    from depthrf.geometry.camera import containing_pixels
-
-    sparse = scene.depths[view.name]
-    height, width = metres.shape
-    good = good_keypoints(sparse, width, height, max_relative_sigma=options.max_keypoint_sigma)
-    row, column = containing_pixels(sparse.xy[good])
-    return sparse.depth[good], sparse.sigma[good], metres[row, column].astype(np.float64)
-
-
-def _keypoints(scene: SparseScene, view: View, options: Options) -> DepthPrior:
-    from depthrf.depth.merging import keypoint_prior
-
-    camera = view.camera
-    return keypoint_prior(
-        scene.depths[view.name], camera.width, camera.height, max_relative_sigma=options.max_keypoint_sigma
-    )
-
-
-def _sensor_prior(
-    metres: NDArray[np.float32] | None, doubt: NDArray[np.float32] | None, view: View, metres_per_unit: float | None
-) -> DepthPrior | None:
-    import numpy as np
-
-    from depthrf.depth.merging import sensor_sigma
-    from depthrf.geometry.camera import DepthPrior
-
-    if metres is None or metres_per_unit is None:
-        return None
-    unit = np.float32(metres_per_unit)
-    sigma = sensor_sigma(metres, view.camera.fx) * (doubt if doubt is not None else np.float32(1.0))
-    return DepthPrior(metres / unit, sigma / unit)
-
-
-def _mono_prior(
-    workspace: Workspace, view: View, sensor: DepthPrior | None, generator: np.random.Generator
-) -> tuple[DepthPrior | None, str | None]:
-    """Monocular depth, and what it was fitted to last: ``sensor``, ``keypoints`` or, without any, None.
-
-    A photo whose keypoints could not place it still has its raw prediction, which the sensor can.
-    """
-    import numpy as np
-
-    from depthrf.depth.refit import refit_to_sensor
-    from depthrf.geometry.camera import DepthPrior
-    from depthrf.io.depth_maps import read_map
-    from depthrf.stages.align import sigma_path
-
-    raw, aligned = (folder / f"{view.stem}.npy" for folder in (workspace.mono_depth, workspace.aligned_depth))
-    mono = DepthPrior(read_map(aligned), read_map(sigma_path(workspace, view.stem))) if aligned.is_file() else None
-    if sensor is not None and (mono is not None or raw.is_file()):
-        if mono is None:
-            kind = str(read_json(workspace.mono_depth / "meta.json")["kind"])
-            prediction = read_map(raw)
-        else:
-            kind = _aligned_kind(workspace, view.stem)
-            prediction = np.where(mono.depth > 0, mono.depth, np.float32(np.nan))
-            prediction = np.reciprocal(prediction) if kind == "inverse_depth" else prediction
-        refitted = refit_to_sensor(prediction, sensor, kind=kind, focal_px=view.camera.fx, generator=generator)
-        if refitted is not None:
-            return refitted, "sensor"
-    return mono, "keypoints" if mono is not None else None
-
-
-def _aligned_kind(workspace: Workspace, stem: str) -> str:
-    """The kind of output that ``align`` settled on: for this photo, else for all."""
-    from depthrf.stages.align import report_path as align_report
-
-    report = read_json(align_report(workspace))
-    return str((report["photos"].get(stem) or {}).get("kind") or report["kind"])

@@ -1,3 +1,0 @@
-from depthrf import process
-
-process.tune()  # as the command line does

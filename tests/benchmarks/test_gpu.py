@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthrf.io.transforms_json import load_views, write_transforms
+from benchmarks import gpu, results
+from benchmarks.gpu_request import Request
+from depthrf.io.poses.transforms_json import load_views, write_transforms
 from depthrf.options import to_dict
 from depthrf.stages import align, depth, merge
-from depthrf.workspace import Workspace, read_json, write_json
+from depthrf.storage import read_json, write_json
+from depthrf.workspace import Workspace
 from tests.bench.test_blender import write_scene
-from tests.benchmarks import gpu, results
 from tests.stages.test_evaluate import make_model, write_workspace
 
 ABSENT = ("pycolmap", "open3d", "imageio_ffmpeg")
@@ -29,6 +31,7 @@ def lego(tmp_path: Path) -> Path:
 def workspace(tmp_path: Path) -> Workspace:
     """All stages up to merge have run; the last photo is held out."""
     made = write_workspace(tmp_path / "kitchen", make_model(np.random.default_rng(0)))
+    write_json(made.record("sfm"), {"options": {}})
     for module, options in ((depth, depth.Options("none")), (align, align.Options()), (merge, merge.Options())):
         module.run(made, options)
         write_json(made.record(module.__name__.rpartition(".")[2]), {"options": to_dict(options)})
@@ -65,14 +68,14 @@ def test_all_parts_fill_one_table_without_packages_that_a_gpu_machine_lacks(
         without(patch, *ABSENT)
         assert run(*arguments, "--commit", "abc1234") == 0
     table = results.read(out / "gpu.json")
-    rows = [row["values"] for row in table["measured"]]
+    rows = [row["values"] for row in table["rows"]]
     assert list(dict.fromkeys(row["part"] for row in rows)) == list(gpu.PARTS)
     cases = [row["case"] for row in rows]
     assert {"lego-3, cdf", "lego-3, ds_nerf", "order of the losses", "encoding, numba float32, backward"} <= {*cases}
     (kitchen,) = (row for row in rows if row["part"] == "kitchen")
     assert "dB exposure fitted" in kitchen["measured"]
     assert "depth median error" in kitchen["measured"]
-    assert {row["commit"] for row in table["measured"]} == {"abc1234"}
+    assert {row["commit"] for row in table["rows"]} == {"abc1234"}
     assert results.section(table).startswith("## On a GPU: toy sizes")
     assert not workspace.checkpoint.exists()  # the workspace itself is left as it is
 
@@ -87,7 +90,7 @@ def test_a_part_that_fails_leaves_the_others(lego: Path, tmp_path: Path) -> None
     arguments = [*QUICK, "--lego", lego, "--workspace", tmp_path / "empty", "-o", tmp_path / "out"]
     assert run(*arguments, "--parts", "kitchen,lego") == 1
     table = results.read(tmp_path / "out" / "gpu.json")
-    assert [row["values"]["case"] for row in table["measured"]] == ["lego-3, cdf"]
+    assert [row["values"]["case"] for row in table["rows"]] == ["lego-3, cdf"]
     assert any("kitchen: failed (UsageError" in note for note in table["notes"])
     assert "kernels: not measured." in table["notes"]
 
@@ -97,7 +100,7 @@ def test_other_settings_are_measured_anew_and_the_time_is_kept(lego: Path, tmp_p
     assert run(*arguments) == 0
     assert run(*arguments, "--lego-steps", 2, "--minutes", 0) == 1
     assert run(*arguments, "--lego-steps", 2) == 0
-    (row,) = results.read(tmp_path / "out" / "gpu.json")["measured"]
+    (row,) = results.read(tmp_path / "out" / "gpu.json")["rows"]
     assert " 2 steps" in row["values"]["measured"]
 
 
@@ -105,7 +108,7 @@ def test_a_process_that_fails_or_takes_too_long_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     arguments = [*QUICK, "--workspace", str(tmp_path / "empty"), "-o", str(tmp_path)]
     given = gpu._parser().parse_args(arguments)
-    request = gpu.Request.of(given, tmp_path)
+    request = Request.of(given, tmp_path)
     path = tmp_path / "parts" / "kitchen.json"
     gpu.run_apart("kitchen", request, arguments, 0.01)
     assert read_json(path)["state"] == "stopped"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peer_nerfstudio import ratios
+from benchmarks.peer_scene import Scene, export, z_depth
 from depthrf.geometry.camera import Camera, DepthPrior, View
 from depthrf.geometry.transforms import look_at
-from depthrf.io.depth_maps import read_sensor_depth, write_prior
-from depthrf.io.images import write_png
+from depthrf.io.depth.depth_maps import read_sensor_depth, write_prior
+from depthrf.io.photos.images import write_png
 from depthrf.workspace import Workspace
-from tests.benchmarks.peer_nerfstudio import ratios
-from tests.benchmarks.peer_scene import Scene, export, z_depth
 
 METRES_PER_UNIT, UNITS_PER_METRE = 2.5, 0.4
 CAMERA = Camera(64, 48, 55.0, 53.0, 30.0, 25.0)

@@ -7,24 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from depthrf.demo import photos, raycast
 from depthrf.demo.furniture import ROOM_HALF
-from depthrf.demo.room import RoomScene, demo_views, render, room_scene
+from depthrf.demo.room import RoomScene, demo_views, render
 from depthrf.geometry.camera import View
 from depthrf.geometry.transforms import cam_from_world_of_opengl
-from depthrf.io.images import inspect_photo, read_png_uint16, read_rgb, write_jpeg
+from depthrf.io.photos.images import inspect_photo, read_png_uint16, read_rgb, write_jpeg
+from tests.scenes.demo_room import demo_room
 
 
 @pytest.fixture(scope="module")
 def scene() -> RoomScene:
-    return room_scene(0)
+    return demo_room()
 
 
-def lift(view: View, depth: np.ndarray) -> np.ndarray:
+def lift(view: View, depth: NDArray[np.float32]) -> NDArray[np.float64]:
     """World points of all pixels, (H, W, 3)."""
     in_cam = view.camera.directions(view.camera.pixel_centres()) * depth[..., None]
-    return in_cam @ view.world_from_cam[:3, :3].T + view.world_from_cam[:3, 3]
+    return np.asarray(in_cam @ view.world_from_cam[:3, :3].T + view.world_from_cam[:3, 3])
 
 
 def test_views_agree_on_colour_and_depth(scene: RoomScene) -> None:

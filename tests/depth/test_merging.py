@@ -2,36 +2,31 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
-from depthrf.depth.merging import (
-    Source,
-    clean_sensor_depth,
-    edge_sigma,
-    keypoint_prior,
-    merge,
-    sensor_scale,
-    sensor_sigma,
-    to_undistorted,
-    weighted_median,
-)
+from depthrf.depth.edges import edge_sigma
+from depthrf.depth.merging import Source, disagreement, keypoint_prior, merge
+from depthrf.depth.resampling import to_undistorted
+from depthrf.depth.robust import weighted_median
+from depthrf.depth.sensor import clean_sensor_depth, follows_scene, sensor_scale, sensor_sigma
 from depthrf.geometry.camera import Camera, DepthPrior, SparseDepths
 from depthrf.geometry.distortion import project_through
 from depthrf.geometry.lens import Lens
-from tests.depth.scene import CAMERA, LENS, depth_along, depth_map, lens_directions, views
+from tests.scenes.room import CAMERA, LENS, depth_along, depth_map, lens_directions, views
 
 FOCAL = 500.0
 
 
-def full(value: float, sigma: float, shape=(4, 5)) -> DepthPrior:
+def full(value: float, sigma: float, shape: tuple[int, int] = (4, 5)) -> DepthPrior:
     return DepthPrior(np.full(shape, value, np.float32), np.full(shape, sigma, np.float32))
 
 
-def nothing(shape=(4, 5)) -> DepthPrior:
+def nothing(shape: tuple[int, int] = (4, 5)) -> DepthPrior:
     return full(0.0, 0.0, shape)
 
 
-def sparse(xy, depth, sigma=0.01, error=0.5) -> SparseDepths:
-    k = len(depth)
+def sparse(xy: ArrayLike, depth: ArrayLike, sigma: ArrayLike = 0.01, error: ArrayLike = 0.5) -> SparseDepths:
+    k = np.size(depth)
     return SparseDepths(
         np.array(xy, dtype=float).reshape(-1, 2),
         np.array(depth, dtype=float),
@@ -44,7 +39,7 @@ def sparse(xy, depth, sigma=0.01, error=0.5) -> SparseDepths:
 # Sensor
 
 
-def test_flying_and_out_of_range_pixels_go_and_surfaces_stay():
+def test_flying_and_out_of_range_pixels_go_and_surfaces_stay() -> None:
     depth = np.full((40, 40), 2.0, np.float32)
     depth[:, 20:] = 4.0
     depth[5:35, 20] = 3.0  # flying pixels between the two
@@ -56,7 +51,7 @@ def test_flying_and_out_of_range_pixels_go_and_surfaces_stay():
     assert clean[0, 0] == clean[39, 39] == clean[0, 39] == 0
 
 
-def test_cleaning_judges_by_the_neighbours_there_are():
+def test_cleaning_judges_by_the_neighbours_there_are() -> None:
     """Half of the pixels missing singly: surfaces stay, a flying pixel among them goes."""
     rng = np.random.default_rng(5)
     depth = np.where(rng.random((60, 60)) < 0.5, np.float32(2.0), np.float32(0.0))
@@ -66,7 +61,7 @@ def test_cleaning_judges_by_the_neighbours_there_are():
     assert (clean[20:40, 30] > 0).mean() < 0.3
 
 
-def test_slanted_surfaces_survive_at_any_resolution():
+def test_slanted_surfaces_survive_at_any_resolution() -> None:
     for focal in (40.0, 200.0, 600.0):
         camera = Camera(64, 48, focal, focal, 32, 24)
         rays = camera.directions(camera.pixel_centres())
@@ -76,7 +71,7 @@ def test_slanted_surfaces_survive_at_any_resolution():
         assert (clean > 0)[usable].mean() > 0.9
 
 
-def test_sigma_of_the_sensor():
+def test_sigma_of_the_sensor() -> None:
     depth = np.full((20, 20), 2.0, np.float32)
     assert sensor_sigma(depth, FOCAL)[10, 10] == pytest.approx(0.0075 * 2 + 0.0012 + 0.0019 * 1.6**2)
     depth[:, 10:] = 3.0
@@ -86,14 +81,14 @@ def test_sigma_of_the_sensor():
     assert sensor_sigma(np.zeros((5, 5), np.float32), FOCAL).max() == 0
 
 
-def test_edge_sigma_ignores_holes():
+def test_edge_sigma_ignores_holes() -> None:
     depth = np.full((9, 9), 2.0, np.float32)
     depth[4, 4] = 0
     assert edge_sigma(depth, FOCAL).max() == 0
 
 
 @pytest.mark.parametrize("divide", [1, 2])
-def test_undistortion_of_sensor_depth(divide):
+def test_undistortion_of_sensor_depth(divide: int) -> None:
     """Depth rendered through the lens, at full and half resolution, against depth rendered without distortion."""
     view = views()[0]
     distorted = depth_along(view, lens_directions(LENS))[::divide, ::divide].astype(np.float32)
@@ -104,14 +99,14 @@ def test_undistortion_of_sensor_depth(divide):
     assert np.median(np.abs(undistorted - true)[inside]) < 0.006 * divide * true.mean()
 
 
-def test_undistortion_without_distortion_is_the_identity():
+def test_undistortion_without_distortion_is_the_identity() -> None:
     values = np.random.default_rng(0).random((CAMERA.height, CAMERA.width)).astype(np.float32)
     lens = Lens("PINHOLE", CAMERA.width, CAMERA.height, (CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy))
     np.testing.assert_array_equal(to_undistorted(values, CAMERA, lens), values)
 
 
 @pytest.mark.parametrize("divide", [1, 2])
-def test_smooth_undistortion_is_exact_on_slopes(divide):
+def test_smooth_undistortion_is_exact_on_slopes(divide: int) -> None:
     """A value that is linear in the distorted photo's own pixels comes out as that function of the undistorted ones."""
     y, x = np.mgrid[: LENS.height // divide, : LENS.width // divide].astype(np.float32)
     slope = 0.3 * (divide * (x + 0.5)) + 0.1 * (divide * (y + 0.5))
@@ -134,7 +129,7 @@ def test_smooth_undistortion_is_exact_on_slopes(divide):
         ("OPENCV_FISHEYE", (500, 510, 320, 240, 0.1, -0.05, 0.01, -0.02)),
     ],
 )
-def test_lens_models_against_opencv(model, params):
+def test_lens_models_against_opencv(model: str, params: tuple[float, ...]) -> None:
     import cv2
 
     rays = np.random.default_rng(1).uniform(-0.5, 0.5, (30, 3))
@@ -151,7 +146,7 @@ def test_lens_models_against_opencv(model, params):
     np.testing.assert_allclose(project_through(lens, rays), expected[:, 0], atol=1e-6)
 
 
-def test_sensor_scale_withstands_outliers():
+def test_sensor_scale_withstands_outliers() -> None:
     rng = np.random.default_rng(2)
     pairs = []
     for _ in range(5):
@@ -168,7 +163,7 @@ def test_sensor_scale_withstands_outliers():
     assert sensor_scale([]) is None
 
 
-def test_uncertainty_of_the_scale_counts_photos():
+def test_uncertainty_of_the_scale_counts_photos() -> None:
     """Each photo's keypoints share an error of 2 %: what is claimed covers it, whatever the number of keypoints."""
     rng = np.random.default_rng(6)
     misses = []
@@ -183,7 +178,7 @@ def test_uncertainty_of_the_scale_counts_photos():
     assert 0.5 < np.sqrt(np.mean(np.square(misses))) < 2.0
 
 
-def test_sensor_depth_of_another_scene_is_found():
+def test_sensor_depth_of_another_scene_is_found() -> None:
     rng = np.random.default_rng(7)
     depths = [rng.uniform(1, 4, 50) for _ in range(6)]
     pairs = [(d, 0.01 * d, 0.5 * d * np.exp(rng.normal(0, 0.01, 50))) for d in depths]
@@ -193,10 +188,26 @@ def test_sensor_depth_of_another_scene_is_found():
     assert scale.contradicting == (2,)
     assert scale.metres_per_unit == pytest.approx(0.5, rel=0.01)
     # Two photos cannot tell which of them is wrong.
-    assert sensor_scale(pairs[1:3]).contradicting == ()
+    of_two = sensor_scale(pairs[1:3])
+    assert of_two is not None
+    assert of_two.contradicting == ()
 
 
-def test_weighted_median_matches_repeated_values():
+def test_depth_that_does_not_follow_the_scene_is_found() -> None:
+    rng = np.random.default_rng(8)
+    depth = rng.uniform(1, 4, 80)
+    sigma = 0.01 * depth
+    assert follows_scene(depth, sigma, 0.5 * depth * np.exp(rng.normal(0, 0.03, 80)))
+    assert follows_scene(depth, sigma, np.where(rng.random(80) < 0.3, rng.uniform(1, 4, 80), 0.5 * depth))
+    assert not follows_scene(depth, sigma, np.full(80, 2.5))
+    assert not follows_scene(depth, sigma, 0.5 * rng.permutation(depth))
+    wall = 2.0 * np.exp(rng.normal(0, 0.01, 80))  # where one value everywhere may well be right
+    assert follows_scene(wall, 0.01 * wall, np.full(80, 1.0))
+    assert follows_scene(depth[:20], sigma[:20], np.full(20, 2.5))  # too few keypoints to tell
+    assert follows_scene(depth, sigma, np.zeros(80))
+
+
+def test_weighted_median_matches_repeated_values() -> None:
     rng = np.random.default_rng(3)
     values, times = rng.normal(size=21), rng.integers(1, 4, 21)
     times[0] += 1 - times.sum() % 2  # an odd total has one middle value
@@ -206,7 +217,7 @@ def test_weighted_median_matches_repeated_values():
 # Keypoints
 
 
-def test_keypoints_land_on_the_pixel_that_contains_them():
+def test_keypoints_land_on_the_pixel_that_contains_them() -> None:
     prior = keypoint_prior(sparse([[0.0, 0.0], [2.9, 1.1], [4.5, 3.5]], [1, 2, 3]), 5, 4)
     assert prior.depth[0, 0] == 1
     assert prior.depth[1, 2] == 2
@@ -216,7 +227,7 @@ def test_keypoints_land_on_the_pixel_that_contains_them():
     assert prior.sigma[3, 4] == pytest.approx(0.015)  # floor of half a percent
 
 
-def test_bad_keypoints_are_left_out():
+def test_bad_keypoints_are_left_out() -> None:
     xy = [[1, 1], [2, 1], [3, 1], [9, 1], [1, 2], [1, 3]]
     data = sparse(xy, [2, 2, 2, 2, -1, np.nan], sigma=[0.5, 0.01, 0.01, 0.01, 0.01, 0.01], error=[0.5, 3, 1, 1, 1, 1])
     prior = keypoint_prior(data, 5, 4)
@@ -224,7 +235,7 @@ def test_bad_keypoints_are_left_out():
     assert (keypoint_prior(sparse(np.empty((0, 2)), []), 5, 4).depth == 0).all()
 
 
-def test_of_two_keypoints_in_a_pixel_the_surer_stays():
+def test_of_two_keypoints_in_a_pixel_the_surer_stays() -> None:
     for order in ([0, 1], [1, 0]):
         depth, sigma = np.array([2.0, 3.0])[order], np.array([0.02, 0.2])[order]
         assert keypoint_prior(sparse([[1.2, 1.2], [1.8, 1.8]], depth, sigma=sigma), 5, 4).depth[1, 1] == 2
@@ -233,14 +244,14 @@ def test_of_two_keypoints_in_a_pixel_the_surer_stays():
 # Composite
 
 
-def test_inverse_variance_average():
+def test_inverse_variance_average() -> None:
     prior, source = merge(sensor=full(2.0, 0.1), mono=full(2.2, 0.2), keypoints=nothing())
     assert (source == Source.MERGED).all()
     np.testing.assert_allclose(prior.depth, (2.0 / 0.01 + 2.2 / 0.04) / (1 / 0.01 + 1 / 0.04), rtol=1e-6)
     np.testing.assert_allclose(prior.sigma, (1 / 0.01 + 1 / 0.04) ** -0.5, rtol=1e-6)
 
 
-def test_where_they_disagree_the_surer_counts():
+def test_where_they_disagree_the_surer_counts() -> None:
     prior, source = merge(sensor=full(2.0, 0.01), mono=full(4.0, 0.1), keypoints=nothing())
     assert (prior.depth == 2).all()
     assert (source == Source.SENSOR).all()
@@ -249,7 +260,37 @@ def test_where_they_disagree_the_surer_counts():
     assert (source == Source.MONO).all()
 
 
-def test_each_pixel_takes_what_there_is():
+def test_stereo_beside_a_network_averages_depth_and_not_the_doubt() -> None:
+    """Monocular depth was aligned to stereo, so that both err together."""
+    prior, source = merge(keypoints=nothing(), mono=full(2.2, 0.2), stereo=full(2.0, 0.1))
+    assert (source == Source.MERGED).all()
+    weight, weight_mono = 1 / 0.1**2, 1 / 0.2**2
+    np.testing.assert_allclose(prior.depth, (2.0 * weight + 2.2 * weight_mono) / (weight + weight_mono), rtol=1e-5)
+    np.testing.assert_allclose(prior.sigma, (0.1 * weight + 0.2 * weight_mono) / (weight + weight_mono), rtol=1e-5)
+    sure, _ = merge(keypoints=nothing(), mono=full(0.0, 0.0), stereo=full(2.0, 0.001))
+    np.testing.assert_allclose(sure.sigma, 0.02, rtol=1e-5)  # one percent at least
+    alone, _ = merge(keypoints=nothing(), stereo=full(2.0, 0.001))
+    np.testing.assert_allclose(alone.sigma, 0.001, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stereo_sigma", [0.02, 0.3])
+def test_votes_decide_between_stereo_and_network(stereo_sigma: float) -> None:
+    mono, stereo = full(4.0, 0.1), full(2.0, stereo_sigma)
+    wins = np.zeros((4, 5), dtype=bool)
+    wins[:, 2:] = True
+    assert disagreement(mono, stereo).all()
+    prior, source = merge(keypoints=nothing(), mono=mono, stereo=stereo, stereo_wins=wins)
+    np.testing.assert_array_equal(source, np.where(wins, Source.STEREO, Source.MONO))
+    np.testing.assert_array_equal(prior.depth, np.where(wins, 2.0, 4.0))
+
+
+def test_what_agrees_or_is_missing_is_not_disputed() -> None:
+    assert not disagreement(full(2.0, 0.1), full(2.2, 0.1)).any()
+    assert not disagreement(full(2.0, 0.1), nothing()).any()
+    assert not disagreement(nothing(), full(2.0, 0.1)).any()
+
+
+def test_each_pixel_takes_what_there_is() -> None:
     sensor, mono, keypoints = full(2.0, 0.1), full(3.0, 0.1), full(5.0, 0.1)
     sensor.depth[:, :2] = 0
     mono.depth[:2] = 0

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from depthrf.geometry.transforms import (
     Similarity,
     cam_from_world_of_opengl,
-    fit_similarity,
     invert_rigid,
     look_at,
     opengl_of_cam_from_world,
     rigid,
     rotation_angle_deg,
 )
+from tests.similarity import fit_similarity
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 def random_rotation(rng: np.random.Generator) -> Array:
     q, r = np.linalg.qr(rng.standard_normal((3, 3)))
     q *= np.sign(np.diag(r))
-    return q * np.sign(np.linalg.det(q))
+    return np.asarray(q * np.sign(np.linalg.det(q)))
 
 
 def random_pose(rng: np.random.Generator) -> Array:
@@ -60,7 +60,7 @@ def test_look_at_centres_the_target_and_keeps_up_upwards() -> None:
     pose = look_at(centre, target, up)
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(pose[:3, :3]) == pytest.approx(1.0)
-    np.testing.assert_allclose(pose @ [*target, 1.0], [0, 0, np.linalg.norm(target - centre), 1], atol=1e-12)
+    np.testing.assert_allclose(pose @ [*target, 1.0], [0, 0, float(np.linalg.norm(target - centre)), 1], atol=1e-12)
     assert (pose[:3, :3] @ up)[1] < 0  # y points down in the image
 
 

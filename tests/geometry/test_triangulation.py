@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthrf.geometry.transforms import look_at
 from depthrf.geometry.triangulation import triangulate
 
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
 PINHOLE = np.array([[500.0, 480.0, 320.0, 240.0]] * 4)
 
 
-def poses() -> np.ndarray:
+def poses() -> Array:
     up = np.array([0.0, -1.0, 0.0])
     return np.stack([look_at(np.array([x, 0.2 * x * x, -4.0]), np.zeros(3), up) for x in (-1.5, -0.5, 0.5, 1.5)])
 
 
-def observe(points: np.ndarray, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def observe(points: Array, noise: float = 0.0) -> tuple[Indices, Indices, Array]:
     """Every point in every view."""
     in_cam = np.einsum("vij,pj->vpi", poses()[:, :3, :3], points) + poses()[:, None, :3, 3]
     xy = PINHOLE[:, None, :2] * in_cam[..., :2] / in_cam[..., 2:] + PINHOLE[:, None, 2:]
@@ -34,9 +38,9 @@ def test_noisy_observations_give_the_least_squares_point() -> None:
     view, point, xy = observe(points, noise=2.0)
     found, fixed = triangulate(poses(), PINHOLE, view, point, xy, 20)
 
-    def error(candidates: np.ndarray) -> np.ndarray:
+    def error(candidates: Array) -> Array:
         _, _, again = observe(candidates)
-        return np.bincount(point, ((again - xy) ** 2).sum(1))
+        return np.asarray(np.bincount(point, ((again - xy) ** 2).sum(1)), dtype=np.float64)
 
     least = error(found)
     for axis in np.eye(3):

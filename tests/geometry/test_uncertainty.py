@@ -156,11 +156,11 @@ def test_wrong_poses_are_noticed_and_right_ones_are_not() -> None:
 
 
 def test_wrong_matches_do_not_count() -> None:
-    rays, *rest = _observed(0.3)
+    rays, poses, focal, view, point = _observed(0.3)
     rng = np.random.default_rng(3)
     wrong = rng.random(len(rays)) < 0.05
     rays[wrong] += rng.uniform(-0.2, 0.2, (wrong.sum(), 2))
-    assert pose_noise(rays, *rest) == 0.0
+    assert pose_noise(rays, poses, focal, view, point) == 0.0
 
 
 def test_without_points_in_three_photos_there_is_no_pose_noise() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from depthrf.errors import UsageError
+from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera, View
 from depthrf.geometry.transforms import look_at
-from depthrf.io.images import read_rgb, write_png
-from depthrf.io.transforms_json import write_transforms
-from depthrf.nerf.losses import cdf_depth
+from depthrf.io.photos.images import read_rgb, write_png
+from depthrf.io.poses.transforms_json import write_transforms
 from depthrf.nerf.options import LossOptions
-from depthrf.nerf.render import Level
+from depthrf.nerf.rays.compositing import Level
+from depthrf.nerf.training.losses import cdf_depth
 from depthrf.plot import curves, poses, ray, scene
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -63,7 +64,7 @@ def test_poses_as_pictures(data: Path) -> None:
     page = (data / "poses.html").read_text(encoding="utf-8")
     assert page.count("</script>") == 1
     assert "http" not in page
-    content = json.loads(re.search(r"const scene = (.*);\n", page)[1].replace("<\\/", "</"))
+    content = json.loads(re.search(r"const scene = (.*);\n", page)[1])
     assert content["title"] == "a room"
     assert content["cameras"][0]["name"] == "</script>.png"
     assert content["cameras"][1]["photo"].startswith("data:image/jpeg;base64,")
@@ -72,17 +73,83 @@ def test_poses_as_pictures(data: Path) -> None:
         scene.load_scene(data / "images")
 
 
+def test_no_picture_from_outside_the_data_set_is_embedded(data: Path) -> None:
+    """A page of somebody's data set is passed on."""
+    private = data.parent / "private.png"
+    write_png(private, np.zeros((20, 30, 3), np.uint8))
+    content = json.loads((data / "transforms.json").read_text())
+    for name in ("../private.png", str(private), "images/../../private.png"):
+        content["frames"][0]["file_path"] = name
+        (data / "transforms.json").write_text(json.dumps(content))
+        assert [f.photo is not None for f in scene.load_scene(data / "transforms.json").frusta] == [False, True, False]
+
+
 def test_curves_leave_out_a_row_that_was_cut_off(tmp_path: Path) -> None:
     row = {"step": 5, "seconds": 1.0, "rays_per_second": 900, "psnr": 12.0, "photometric": 0.1, "depth": 0.0}
     path = tmp_path / "nerf" / "metrics.jsonl"
     path.parent.mkdir()
     path.write_text(f"{json.dumps(row)}\n{json.dumps(row | {'step': 10})}\n" + '{"step": 1', encoding="utf-8")
-    rows = curves.read_metrics(path)
-    assert [r["step"] for r in rows] == [5, 10]
-    curves.write_png(tmp_path / "curves.png", {"a": rows, "b": rows})
-    assert read_rgb(tmp_path / "curves.png").std() > 5
+    assert [r["step"] for r in curves.read_metrics(path)] == [5, 10]
     with pytest.raises(UsageError, match="depthrf train"):
         curves.read_metrics(tmp_path / "absent.jsonl")
+
+
+_GOOD = b'{"step": 1, "seconds": 1, "rays_per_second": 2, "psnr": 3, "loss": 1}'
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"\xff\xfe", "Expecting value"),
+        (b"[" * 100_000, "nested|recursion"),
+        (b"[1, 2]", "expected an object of numbers"),
+        (b"7", "expected an object of numbers"),
+        (_GOOD.replace(b"1", b'"1"'), "expected an object of numbers"),
+        (_GOOD.replace(b"psnr", b"psn"), "it lacks psnr"),
+        (b'{"step": 1}', "it lacks seconds"),
+        (b"9" * 5000, "digits"),
+    ],
+)
+def test_damaged_measurements_are_told_with_their_line(tmp_path: Path, line: bytes, words: str) -> None:
+    path = tmp_path / "nerf" / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(_GOOD + b"\n" + line + b"\n" + _GOOD)
+    with pytest.raises(DepthrfError, match=f"line 2 is damaged .*({words})") as told:
+        curves.read_metrics(path)
+    assert len(str(told.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("value", [b"null", b"1e999", b"-Infinity", b"NaN", b"9" * 400])
+def test_measurements_that_are_not_finite_leave_a_gap(tmp_path: Path, value: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(_GOOD + b"\n" + _GOOD.replace(b"3", value).replace(b"2", value))
+    rows = curves.read_metrics(path)
+    assert np.isnan(rows[1]["psnr"])
+    quality, *_ = curves.draw({"a": rows}).axes
+    np.testing.assert_array_equal(quality.lines[0].get_ydata(), [3.0, np.nan])
+
+
+def test_a_pipe_for_measurements_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(UsageError):
+        curves.read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_curves_draw_what_was_measured(tmp_path: Path) -> None:
+    """Every point of PSNR and of speed; of losses, those that a logarithmic axis can show."""
+    first = {"step": 5, "seconds": 1.0, "rays_per_second": 900, "psnr": 12.0, "photometric": 0.1, "depth": 0.0}
+    last = first | {"step": 10, "rays_per_second": 1800, "psnr": 15.0, "photometric": 0.05, "depth": 0.2}
+    quality, speed, losses, others = curves.draw({"a": [first, last], "b": [last]}).axes
+    assert [line.get_label() for line in quality.lines] == ["a", "b"]
+    np.testing.assert_allclose(quality.lines[0].get_xydata(), [[5, 12.0], [10, 15.0]])
+    np.testing.assert_allclose(speed.lines[0].get_xydata(), [[5, 0.9], [10, 1.8]])
+    assert speed.get_title() == "speed since the previous point"  # metrics.jsonl has the rate of each interval
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    assert drawn == {"photometric": [[5, 0.1], [10, 0.05]], "depth": [[10, 0.2]]}
+    assert losses.get_title() == "losses of a"
+    assert len(others.lines) == 2
+    curves.write_png(tmp_path / "curves.png", {"a": [first, last]})
+    assert read_rgb(tmp_path / "curves.png").shape == (420, 1500, 3)
 
 
 def test_the_drawn_bounds_are_those_of_the_loss(tmp_path: Path) -> None:

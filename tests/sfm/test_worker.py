@@ -17,7 +17,7 @@ import pytest
 
 from depthrf.errors import DepthrfError
 from depthrf.sfm import worker
-from depthrf.sfm.jobs import CameraGroup, Folders, ReconstructJob
+from depthrf.sfm.jobs import CameraGroup, Folders, LearnedWeights, ReconstructJob
 
 
 def make_job(root: Path) -> ReconstructJob:
@@ -36,15 +36,33 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         started.append(start(*args, **kwargs))
         return started[-1]
 
-    monkeypatch.setattr(worker.subprocess, "Popen", remember)
+    monkeypatch.setattr(subprocess, "Popen", remember)
     return started
 
 
-def test_a_failure_names_the_log(tmp_path: Path) -> None:
+_FAILS_AT_WORK = """
+from depthrf.sfm import worker
+
+def handle(job, report):
+    report("Undistorting photos", 0, 3)
+    assert job is None
+
+worker._handle = handle
+worker.main()
+"""
+
+
+def test_an_unexpected_error_names_the_work_the_place_and_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, start = [sys.executable, "-c", _FAILS_AT_WORK], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: start(command, **options))
     log = tmp_path / "log.txt"
-    with pytest.raises(DepthrfError, match=r"does not exist.*log\.txt|log\.txt"):
+    with pytest.raises(DepthrfError) as caught:
         worker.run_job(make_job(tmp_path), log, lambda *_: None)
-    assert "Traceback" in log.read_text()
+    assert "(undistorting photos): AssertionError in line 6 of <string>" in str(caught.value)
+    assert str(log) in str(caught.value)
+    assert "Traceback" in log.read_text(encoding="utf-8")
 
 
 def test_a_dead_child_is_reported(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
@@ -75,7 +93,7 @@ def test_a_growing_table_is_followed(tmp_path: Path) -> None:
 _OPENS_A_DATABASE_OFTEN = """
 from pathlib import Path
 from depthrf.sfm import worker
-from depthrf.sfm._pycolmap import pycolmap
+from depthrf.sfm.child._pycolmap import pycolmap
 
 def handle(job, report):
     database = job.folders.sfm / "a.db"
@@ -94,9 +112,10 @@ worker.main()
 
 def test_the_child_opens_the_database_that_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command, start = [sys.executable, "-c", _OPENS_A_DATABASE_OFTEN], subprocess.Popen
-    monkeypatch.setattr(worker.subprocess, "Popen", lambda _, **options: start(command, **options))
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: start(command, **options))
     monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
-    assert worker.run_job(make_job(tmp_path), tmp_path / "log.txt", lambda *_: None) == "done"
+    done: object = worker.run_job(make_job(tmp_path), tmp_path / "log.txt", lambda *_: None)
+    assert done == "done"
 
 
 def test_interrupting_the_parent_ends_the_child(tmp_path: Path, children: list[subprocess.Popen[bytes]]) -> None:
@@ -128,3 +147,37 @@ def _write_image(path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (64, 48)).save(path)
+
+
+_ASKS_FOR_WEIGHTS = """
+from depthrf.sfm import worker
+from depthrf.sfm.child._pycolmap import pycolmap
+
+def handle(job, report):
+    database = job.folders.sfm / "a.db"
+    pycolmap.Database.open(database).close()
+    with report.watch(database, "keypoints", "Counting", 3):
+        first = report.learned_weights()
+    with report.watch(database, "keypoints", "Counting", 3):
+        pass
+    return first, report.learned_weights()
+
+worker._handle = handle
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("weights", [None, LearnedWeights(Path("a"), Path("b"), "cpu")])
+def test_the_parent_is_asked_for_weights_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: LearnedWeights | None
+) -> None:
+    command, start, asked = [sys.executable, "-c", _ASKS_FOR_WEIGHTS], subprocess.Popen, []
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: start(command, **options))
+
+    def find() -> LearnedWeights | None:
+        asked.append(1)
+        return weights
+
+    found: Any = worker.run_job(make_job(tmp_path), tmp_path / "log.txt", lambda *_: None, find)
+    assert found == (weights, weights)
+    assert asked == [1]

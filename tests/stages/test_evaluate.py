@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from depthrf.errors import DepthrfError, UsageError
+from depthrf.geometry.camera import View
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import look_at
-from depthrf.io.colmap import ColmapImage, ColmapModel, read_model
-from depthrf.io.colmap_text import without_photo, write_model
-from depthrf.io.depth_maps import write_sensor_depth
-from depthrf.io.images import read_rgb, write_png
+from depthrf.io.depth.depth_maps import write_sensor_depth
+from depthrf.io.photos.images import read_rgb, write_png
+from depthrf.io.poses.colmap import ColmapImage, ColmapModel, read_model
+from depthrf.io.poses.colmap_text import without_photo, write_model
+from depthrf.io.poses.origin import write_pose_origin
+from depthrf.io.poses.transforms_json import load_views
+from depthrf.io.trained_field import load_field
 from depthrf.nerf.options import (
     FieldOptions,
     GridOptions,
@@ -24,8 +31,13 @@ from depthrf.nerf.options import (
     ProposalOptions,
 )
 from depthrf.options import to_dict
-from depthrf.stages import align, depth, evaluate, held_out, ingest, leave_one_out, merge, train
-from depthrf.workspace import Workspace, create_workspace, fingerprint, read_json, write_json
+from depthrf.stages import align, depth, evaluate, ingest, merge, train
+from depthrf.stages.ingesting.holdout import chosen_names
+from depthrf.stages.scoring import leave_one_out
+from depthrf.stages.scoring.views import score_view
+from depthrf.stages.training.exposures import Exposures, PhotoExposure
+from depthrf.storage import fingerprint, read_json, write_json
+from depthrf.workspace import Workspace, create_workspace
 
 LENS = Lens("PINHOLE", 64, 48, (60.0, 60.0, 32.0, 24.0))
 NAMES = [f"{i}.png" for i in range(4)]
@@ -46,20 +58,28 @@ def make_model(generator: np.random.Generator, names: list[str] = NAMES) -> Colm
 
 def write_workspace(root: Path, model: ColmapModel, seed: int = 0) -> Workspace:
     """A workspace as sfm leaves it, with sensor depth; every photo's content depends on the seed and its name."""
-    from depthrf.io.colmap import load_scene
-    from depthrf.io.transforms_json import write_transforms
+    from depthrf.io.poses.colmap import load_scene
+    from depthrf.io.poses.transforms_json import write_transforms
 
     workspace = create_workspace(root, root)
     write_model(workspace.undistorted_sparse, model)
-    write_model(workspace.sfm / "sparse" / "0", model)
+    write_model(workspace.sfm_model, model)
     for image in model.images.values():
         generator = np.random.default_rng([seed, ord(image.name[0])])
         coarse = generator.integers(0, 255, (6, 8, 3), dtype=np.uint8)
         write_png(workspace.undistorted_images / image.name, coarse.repeat(8, 0).repeat(8, 1))
-        write_sensor_depth(workspace.sensor_depth / image.name, generator.uniform(3.9, 4.1, (48, 64)))
+        write_sensor_depth(workspace.sensor_depth / image.name, _nearest_depth(image, model))
     write_transforms(workspace.transforms, load_scene(workspace.undistorted_sparse).views, image_folder="undistorted")
-    write_json(workspace.record("sfm"), {"options": {"poses": "given.json"}})
+    write_pose_origin(workspace.pose_origin, "given")
     return workspace
+
+
+def _nearest_depth(image: ColmapImage, model: ColmapModel) -> np.ndarray:
+    """The depth (48, 64) of the keypoint that is nearest to each pixel."""
+    z = model.xyz @ image.cam_from_world[2, :3] + image.cam_from_world[2, 3]
+    pixels = np.stack(np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5), axis=-1)
+    nearest = np.linalg.norm(pixels[:, :, None] - image.xy, axis=-1).argmin(-1)
+    return np.asarray(z[nearest])
 
 
 TINY = train.Options(
@@ -117,6 +137,8 @@ def test_a_left_out_photo_cannot_reach_its_fold(tmp_path: Path) -> None:
     clean = write_workspace(tmp_path / "clean", model)
     wrong = {**model.images, 2: replace(model.images[2], xy=model.images[2].xy[::-1] + 3.0)}
     poisoned = write_workspace(tmp_path / "poisoned", replace(model, images=wrong, xyz=model.xyz * 1.1))
+    for name in NAMES:
+        shutil.copyfile(clean.sensor_depth / name, poisoned.sensor_depth / name)
     generator = np.random.default_rng(9)
     write_png(poisoned.undistorted_images / NAMES[1], generator.integers(0, 255, (48, 64, 3), dtype=np.uint8))
     write_sensor_depth(poisoned.sensor_depth / NAMES[1], generator.uniform(1.0, 2.0, (48, 64)))
@@ -128,8 +150,8 @@ def test_a_left_out_photo_cannot_reach_its_fold(tmp_path: Path) -> None:
     assert NAMES[1] not in {p.name for p in folds[0].undistorted_images.iterdir()}
 
 
-def held_out_view(workspace: Workspace, name: str):
-    from depthrf.io.colmap import load_scene
+def held_out_view(workspace: Workspace, name: str) -> View:
+    from depthrf.io.poses.colmap import load_scene
 
     return next(v for v in load_scene(workspace.undistorted_sparse).views if v.name == name)
 
@@ -159,6 +181,47 @@ def test_leave_one_out_scores_every_photo(tmp_path: Path, monkeypatch: pytest.Mo
     evaluate.run(workspace, evaluate.Options(leave_one_out=True, steps=3, device="cpu"))
     assert rows == [(workspace.evaluation_dir / "leave_one_out" / f"{n}.json").stat().st_mtime_ns for n in "02"]
     assert read_json(workspace.evaluation)["mean"]["psnr"] == pytest.approx(result["mean"]["psnr"], abs=1e-6)
+
+
+def test_views_are_rendered_with_the_exposure_of_the_photos_around_them(tmp_path: Path) -> None:
+    """All photos at half their mean: so is the rendering, and only that."""
+    workspace = write_workspace(tmp_path / "ws", make_model(np.random.default_rng(0), NAMES[:3]))
+    train_workspace(workspace)
+    views, _ = load_views(workspace.transforms)
+    exposures = Exposures(tuple(PhotoExposure(view.name, (0.5, 0.5, 0.5)) for view in views))
+    field = load_field(workspace.checkpoint, torch.device("cpu"))
+    photo = workspace.undistorted_images / views[0].name
+    pictures = []
+    for gain in (None, exposures.gain_at(views[0], views)):
+        score_view(field, views[0], photo, tmp_path / "p.png", masks=workspace.undistorted_masks, gain=gain)
+        pictures.append(read_rgb(tmp_path / "p.png").astype(float))
+    plain, dark = (picture[-24:, 32:64] for picture in pictures)  # the second panel, below its title
+    assert plain.mean() > 20
+    np.testing.assert_allclose(dark, 0.5 * plain, atol=0.51)
+    np.testing.assert_array_equal(pictures[0][-24:, :32], pictures[1][-24:, :32])
+
+
+def test_what_decides_leave_one_out_scores_makes_them_stale(tmp_path: Path) -> None:
+    """LPIPS and its weights, masks, confidence, and all that the stages of a fold read."""
+    workspace = write_workspace(tmp_path / "ws", make_model(np.random.default_rng(0), NAMES[:3]))
+    train_workspace(workspace)
+    options = leave_one_out._stage_options(workspace, 3, "cpu")
+    weights = tmp_path / "lpips.pth"
+    weights.write_text("1")
+    changes: list[Callable[[], object]] = [
+        lambda: weights.write_text("2"),
+        lambda: write_png(workspace.undistorted_masks / "0.png.png", np.full((48, 64), 255, np.uint8)),
+        lambda: write_png(workspace.sensor_confidence / "0.png", np.full((48, 64), 1, np.uint8)),
+        lambda: write_json(workspace.sensor_cameras, {}),
+        lambda: write_pose_origin(workspace.pose_origin, "refined"),
+        lambda: write_json(workspace.prior_report, {"sensor": {"metres_per_unit": 2.0, "method": "keypoints"}}),
+    ]
+    keys = [leave_one_out._key(workspace, options, network, [weights]) for network in (None, "alex", "vgg")]
+    for change in changes:
+        change()
+        keys.append(leave_one_out._key(workspace, options, "vgg", [weights]))
+    assert len(set(keys)) == len(keys)
+    assert leave_one_out._key(workspace, options, "vgg", [weights]) == keys[-1]
 
 
 def test_leave_one_out_honours_masks(tmp_path: Path) -> None:
@@ -192,13 +255,13 @@ def test_leave_one_out_honours_masks(tmp_path: Path) -> None:
 def test_ways_to_choose(holdout: str, chosen: list[str], tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("d.jpg\n\n")
     names = [f"{letter}.jpg" for letter in "abcde"]
-    assert sorted(held_out.chosen_names(holdout.format(tmp=tmp_path), names)) == chosen
+    assert sorted(chosen_names(holdout.format(tmp=tmp_path), names)) == chosen
 
 
 @pytest.mark.parametrize("holdout", ["every:1", "every:x", "every", "z.jpg", ",", "a.jpg,z.jpg", "nowhere.txt"])
 def test_choices_that_mean_nothing(holdout: str) -> None:
     with pytest.raises(UsageError, match="--holdout"):
-        held_out.chosen_names(holdout, ["a.jpg", "b.jpg", "c.jpg"])
+        chosen_names(holdout, ["a.jpg", "b.jpg", "c.jpg"])
 
 
 def test_ingest_keeps_held_out_photos_apart(tmp_path: Path) -> None:

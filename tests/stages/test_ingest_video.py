@@ -9,12 +9,13 @@ import pytest
 
 from depthrf import pipeline
 from depthrf.errors import DepthrfError
-from depthrf.io.images import inspect_photo, write_png
+from depthrf.io.encoding import write_video
 from depthrf.io.masks import read_mask
-from depthrf.io.video import write_video
+from depthrf.io.photos.images import inspect_photo, write_png
 from depthrf.stages import ingest
-from depthrf.workspace import Workspace, create_workspace, read_json
-from tests.sfm.test_frames import frame, scenery
+from depthrf.storage import read_json
+from depthrf.workspace import Workspace, create_workspace
+from tests.sfm.preflight.test_frames import frame, scenery
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ import pytest
 
 from depthrf import pipeline
 from depthrf.demo.photos import DemoFiles, write_demo
-from depthrf.io.colmap import load_scene
-from depthrf.io.depth_maps import read_prior
-from depthrf.io.images import read_rgb, write_jpeg, write_png
+from depthrf.io.depth.depth_maps import read_prior
 from depthrf.io.masks import mask_path, read_mask
-from depthrf.nerf.metrics import color_scores
+from depthrf.io.photos.images import read_rgb, write_jpeg, write_png
+from depthrf.io.poses.colmap import load_scene
 from depthrf.nerf.options import OptimiserOptions
+from depthrf.nerf.scores.metrics import color_scores
 from depthrf.stages import evaluate, ingest, merge, sfm, train
-from depthrf.workspace import Workspace, create_workspace, read_json
+from depthrf.storage import read_json
+from depthrf.workspace import Workspace, create_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +113,7 @@ def test_no_keypoint_and_no_depth_lies_on_the_board(done: Run) -> None:
 def test_no_ray_is_drawn_on_the_board(done: Run) -> None:
     import torch
 
-    from depthrf.stages.training_photos import load
+    from depthrf.stages.training.photos import load
 
     options = done.plan["train"]
     photos = load(done.workspace, options.max_side, options.optimiser.pixels, torch.device("cpu"))

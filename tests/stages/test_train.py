@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +18,26 @@ import torch
 from depthrf import device, pipeline
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import DepthPrior
-from depthrf.io.depth_maps import write_prior
-from depthrf.io.images import read_rgb, write_png
-from depthrf.io.transforms_json import write_transforms
-from depthrf.nerf.options import FieldOptions, GridOptions, ModelOptions, ProposalGridOptions, ProposalOptions
-from depthrf.nerf.training import Trainer
+from depthrf.io.depth.depth_maps import write_prior
+from depthrf.io.photos.images import read_rgb, write_png
+from depthrf.io.poses.transforms_json import write_transforms
+from depthrf.nerf.options import (
+    FieldOptions,
+    GridOptions,
+    ModelOptions,
+    PixelOptions,
+    ProposalGridOptions,
+    ProposalOptions,
+)
+from depthrf.nerf.training.loop import Trainer
 from depthrf.options import build, seconds_of, to_dict
 from depthrf.stages import train
-from depthrf.stages.train_files import Allowance
-from depthrf.workspace import Workspace, read_json, write_json
-from tests.depth.scene import depth_map, make_workspace, views
+from depthrf.stages.training.exposures import Exposures
+from depthrf.stages.training.files import Allowance
+from depthrf.stages.training.photos import load
+from depthrf.storage import read_json, write_json
+from depthrf.workspace import Workspace
+from tests.scenes.room import depth_map, make_workspace, views
 
 MODEL = ModelOptions(
     field=FieldOptions(grid=GridOptions(levels=3, log2_size=10, finest=64), width=16),
@@ -34,7 +46,7 @@ MODEL = ModelOptions(
 )
 
 
-def options(**changes: object) -> train.Options:
+def options(**changes: Any) -> train.Options:
     optimiser = replace(train.Options().optimiser, batch_rays=128, steps=changes.pop("steps", 12))
     return replace(train.Options(max_side=48, device="cpu", model=MODEL, optimiser=optimiser), **changes)
 
@@ -46,7 +58,7 @@ def workspace(tmp_path: Path) -> Workspace:
         depth = depth_map(view)
         shade = 127 + 100 * np.sin(3 * depth[..., None] + np.arange(3))
         write_png(made.undistorted_images / view.name, shade.astype(np.uint8))
-        prior = DepthPrior(depth, 0.01 * depth)
+        prior = DepthPrior(depth, np.float32(0.01) * depth)
         write_prior(made.prior_depth / f"{view.stem}.npz", prior, np.zeros(depth.shape, np.uint8))
     write_transforms(made.transforms, views(), image_folder="undistorted/images")
     for stage in train.REQUIRES:
@@ -58,11 +70,12 @@ def rows(workspace: Workspace) -> list[dict[str, float]]:
     return [json.loads(row) for row in workspace.metrics.read_text().splitlines()]
 
 
-def checkpoint(workspace: Workspace) -> dict[str, object]:
-    return torch.load(workspace.checkpoint, weights_only=True)
+def checkpoint(workspace: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(workspace.checkpoint, weights_only=True)
+    return content
 
 
-def same_field(a: Workspace | dict, b: Workspace | dict) -> bool:
+def same_field(a: Workspace | dict[str, Any], b: Workspace | dict[str, Any]) -> bool:
     x, y = (c if isinstance(c, dict) else checkpoint(c)["model"] for c in (a, b))
     return all(torch.equal(x[name], y[name]) for name in x)
 
@@ -89,7 +102,7 @@ def test_interrupted_run_goes_on_to_the_same_field(workspace: Workspace, monkeyp
     workspace.checkpoint.unlink()
     advance = Trainer.advance
 
-    def interrupted(self, store):  # type: ignore[no-untyped-def]
+    def interrupted(self: Trainer, store: Any) -> Any:
         if self.step == 9:
             raise KeyboardInterrupt
         return advance(self, store)
@@ -105,19 +118,92 @@ def test_interrupted_run_goes_on_to_the_same_field(workspace: Workspace, monkeyp
     assert [row["psnr"] for row in rows(workspace)] == expected
 
 
-def break_steps(monkeypatch: pytest.MonkeyPatch, is_broken) -> None:  # type: ignore[no-untyped-def]
-    """Makes the loss of some steps not finite."""
-    from depthrf.nerf import training
+def textured(gains: list[float], workspace: Workspace) -> None:
+    """Photos of one texture in the world, each multiplied by a gain."""
+    for view, gain in zip(views(), gains, strict=True):
+        directions = view.camera.directions(view.camera.pixel_centres()) @ view.cam_from_world[:3, :3]
+        world = view.centre + depth_map(view)[..., None] * directions
+        shade = gain * (110 + 50 * np.sin(3.0 * world))
+        write_png(workspace.undistorted_images / view.name, shade.round().astype(np.uint8))
 
-    total_loss, trainers = training.total_loss, []
+
+def test_exposure_that_differs_is_told_and_taken_out(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = [0.8, 1.0, 1.3, 1.0]
+    textured(gains, workspace)
+    summary = train.run(workspace, options())
+    relative = np.array(gains) / np.exp(np.log(gains).mean())
+    found = {row["name"]: row["gain"] for row in read_json(workspace.exposure)["photos"]}
+    np.testing.assert_allclose([found[v.name] for v in views()], relative[:, None].repeat(3, 1), rtol=0.03)
+    assert summary.exposure_range == pytest.approx(1.3 / 0.8, rel=0.03)
+    assert "exposure differs by a factor of 1.6" in capsys.readouterr().err
+    store = load(workspace, 48, PixelOptions(), torch.device("cpu")).store
+    batch = store.sample(2000, torch.Generator().manual_seed(0))
+    means = [float(batch.rgb[batch.camera_idx == i].mean()) for i in range(4)]
+    assert np.ptp(means) < 0.15 * np.mean(means)  # as given they differ by half
+
+
+def test_further_photos_do_not_change_the_exposure_of_a_field_that_is_trained_on(workspace: Workspace) -> None:
+    textured([0.8, 1.0, 1.3, 1.0], workspace)
+    alone = load(workspace, 48, PixelOptions(), torch.device("cpu"))
+    first = alone.exposures.photos[:2]
+    brighter = [(1.1 * red, 1.1 * green, 1.1 * blue) for red, green, blue in (photo.gain for photo in first)]
+    known = Exposures(tuple(replace(p, gain=gain) for p, gain in zip(first, brighter, strict=True)))
+    write_json(workspace.exposure, known)
+    frame = alone.normalised_from_scene, alone.bounds
+    again = load(workspace, 48, PixelOptions(), torch.device("cpu"), frame=frame).exposures
+    ratio = np.array([p.gain for p in again.photos]) / [p.gain for p in alone.exposures.photos]
+    np.testing.assert_allclose(ratio, 1.1, rtol=1e-9)
+
+
+def test_equal_exposure_and_none_leave_the_photos_as_they_are(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    textured([1.0] * 4, workspace)
+    assert train.run(workspace, options()).exposure_range == 1.0
+    textured([0.8, 1.0, 1.3, 1.0], workspace)
+    assert train.run(workspace, options(exposure="none")).exposure_range == 1.0
+    assert "exposure" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("auto", "white"), ("none", "last"), ("black", "black"), ("#102030", "#102030"), ("white", "white")],
+)
+def test_a_plain_background_is_recognised_and_overridden(
+    asked: str, expected: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is recognised also switches on what few photos of an object need."""
+    for index, view in enumerate(views()):
+        photo = np.full((view.camera.height, view.camera.width, 3), 255, dtype=np.uint8)
+        photo[20:50, 20 + 5 * index : 50 + 5 * index] = (200, 60, 30)
+        write_png(workspace.undistorted_images / view.name, photo)
+    summary = train.run(workspace, options(background=asked))
+    assert summary.background == expected
+    saved = build(ModelOptions, json.loads(checkpoint(workspace)["options"]), "")
+    assert saved.background == expected
+    assert saved.field.view_degree == (MODEL.field.view_degree if expected == "last" else 0)
+    assert ("plain background (white)" in capsys.readouterr().err) == (asked == "auto")
+
+
+def test_what_is_no_background_is_told() -> None:
+    with pytest.raises(UsageError, match="found 'grey'"):
+        build(train.Options, {"background": "grey"}, "the command line")
+
+
+def break_steps(monkeypatch: pytest.MonkeyPatch, is_broken: Callable[[Trainer], bool]) -> None:
+    """Makes the loss of some steps not finite."""
+    from depthrf.nerf.training import loop as training
+
+    total_loss: Any = vars(training)["total_loss"]
+    trainers: list[Trainer] = []
     advance = Trainer.advance
 
-    def remember(self, store):  # type: ignore[no-untyped-def]
+    def remember(self: Trainer, store: Any) -> Any:
         trainers[:] = [self]
         return advance(self, store)
 
-    def broken(*arguments):  # type: ignore[no-untyped-def]
-        losses = total_loss(*arguments)
+    def broken(*arguments: Any) -> dict[str, Any]:
+        losses: dict[str, Any] = total_loss(*arguments)
         return losses | {"depth": losses["depth"] * float("nan")} if is_broken(trainers[0]) else losses
 
     monkeypatch.setattr(Trainer, "advance", remember)
@@ -150,7 +236,7 @@ def test_divergence_goes_back_with_half_the_learning_rate(
 def test_going_back_to_before_the_budget_was_known_keeps_its_steps(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from depthrf.nerf.schedule import StepBudget
+    from depthrf.nerf.training.schedule import StepBudget
 
     monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 20 if step >= 5 else None)
     monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: False)
@@ -159,12 +245,12 @@ def test_going_back_to_before_the_budget_was_known_keeps_its_steps(
 
 
 def test_schedules_do_not_end_while_the_budget_is_timed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from depthrf.nerf.schedule import StepBudget
+    from depthrf.nerf.training.schedule import StepBudget
 
     monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 50 if step >= 40 else None)
     advance, left = Trainer.advance, []
 
-    def noted(self, store):  # type: ignore[no-untyped-def]
+    def noted(self: Trainer, store: Any) -> Any:
         left.append(1.0 - self.step / self.total)
         return advance(self, store)
 
@@ -175,7 +261,7 @@ def test_schedules_do_not_end_while_the_budget_is_timed(workspace: Workspace, mo
 
 def test_repeated_divergence_gets_one_message(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     break_steps(monkeypatch, lambda trainer: trainer.step >= 3)
-    with pytest.raises(DepthrfError, match=r"again and again, now from step 4 .* --set train\.optimiser\.rate"):
+    with pytest.raises(DepthrfError, match=r"since step 4, even with 0\.125 of .* --set train\.optimiser\.rate"):
         train.run(workspace, options(steps=30))
 
 
@@ -188,20 +274,21 @@ def test_out_of_memory_halves_the_rays_and_keeps_the_batch(
     whole = train.run(workspace, options(steps=3)).final_psnr
     forward = RadianceField.forward
 
-    def small(self, rays, jitter=None):  # type: ignore[no-untyped-def]
+    def small(self: RadianceField, rays: Any, jitter: Any = None) -> Any:
         if len(rays.origins) > 40:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, rays, jitter)
 
     monkeypatch.setattr(RadianceField, "forward", small)
     monkeypatch.setattr(device, "free_memory", lambda target: None)
+    workspace.checkpoint.unlink()
     halved = train.run(workspace, options(steps=3)).final_psnr
     message = capsys.readouterr().err
-    assert "64 rays at a time" in message
     assert "32 rays at a time" in message
     assert halved == pytest.approx(whole, abs=0.01)
     monkeypatch.setattr(RadianceField, "forward", lambda *_: exhausted())
-    with pytest.raises(DepthrfError, match="Out of memory on cpu with 32 rays"):
+    workspace.checkpoint.unlink()
+    with pytest.raises(DepthrfError, match="Out of memory on cpu"):
         train.run(workspace, options(steps=3))
 
 
@@ -227,13 +314,13 @@ def test_memory_is_looked_at_before_the_start(
 def test_budget_sets_the_steps_and_survives_an_interruption(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from depthrf.nerf.schedule import StepBudget
+    from depthrf.nerf.training.schedule import StepBudget
 
     monkeypatch.setattr(StepBudget, "total", lambda self, step, elapsed: 20 if step >= 5 else None)
     monkeypatch.setattr(Allowance, "affords", lambda self, elapsed, expected=0.0: True)
     advance = Trainer.advance
 
-    def interrupted(self, store):  # type: ignore[no-untyped-def]
+    def interrupted(self: Trainer, store: Any) -> Any:
         if self.step == 9:
             raise KeyboardInterrupt
         return advance(self, store)
@@ -261,6 +348,35 @@ def test_previews_stay_within_their_share() -> None:
     allowance.spent = allowance.last = 1.5
     assert not allowance.affords(99.0)
     assert allowance.affords(101.0)
+
+
+def test_training_that_was_killed_before_its_record_is_kept(workspace: Workspace) -> None:
+    """Between the last step and the record: the finished field is taken as it is, with the same summary."""
+    straight = pipeline.run_stage(workspace, "train", options())
+    field = checkpoint(workspace)["model"]
+    workspace.record("train").unlink()
+    workspace.checkpoint.unlink()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from depthrf import pipeline\n"
+        "from depthrf.workspace import Workspace\n"
+        "from tests.stages.test_train import options\n"
+        "pipeline.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "pipeline.run_stage(Workspace(Path(sys.argv[1])), 'train', options())\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=False, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not workspace.record("train").exists()
+    written = workspace.checkpoint.stat().st_mtime_ns
+    again = pipeline.run_stage(workspace, "train", options())
+    assert workspace.checkpoint.stat().st_mtime_ns == written
+    assert same_field(workspace, field)
+    fixed = ("steps", "num_photos", "width", "height", "depth_coverage", "final_psnr", "device")
+    assert {name: again[name] for name in fixed} == {name: straight[name] for name in fixed}
+    assert again["seconds"] > 0
+    pipeline.run_stage(workspace, "train", options(), force=True)  # which does train again
+    assert workspace.checkpoint.stat().st_mtime_ns > written
 
 
 def test_two_processes_train_the_same_field(workspace: Workspace, tmp_path: Path) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from depthrf.errors import UsageError
 from depthrf.geometry.lens import Lens
-from depthrf.geometry.quaternions import rotations_of
 from depthrf.geometry.transforms import rigid
-from depthrf.io.given_poses import GivenPoses, PosedPhoto
-from depthrf.io.images import UnreadableImageError, stored_size
+from depthrf.io.captures.listed import LeftOut
+from depthrf.io.files import read_text, why_not_regular
+from depthrf.io.photos.decoding import UnreadableImageError, stored_size
+from depthrf.io.poses.given_poses import GivenPoses, PosedPhoto, PoseNotFiniteError
 
 Array = NDArray[np.float64]
 
@@ -49,13 +51,21 @@ class Shot:
     sensor: SensorFile | None = None
     test: bool = False
     frame: int | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
 class Capture:
-    """An export. ``kind`` names its program, ``pose_files`` hold poses and intrinsics, ``remarks`` are for its user.
+    """An export.
 
-    tracked: The poses come from a device's tracking, which drifts, rather than from the photos themselves.
+    Attributes:
+        kind: Names its program.
+        root: Its folder.
+        shots: Its photos with poses.
+        pose_files: Files with poses and intrinsics.
+        remarks: What its user should know.
+        tracked: The poses come from a device's tracking, which drifts, rather than from the photos themselves.
+        left_out: Photos that it lists or holds but that are not among ``shots``.
     """
 
     kind: str
@@ -64,13 +74,15 @@ class Capture:
     pose_files: tuple[Path, ...]
     remarks: tuple[str, ...] = ()
     tracked: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def files(self) -> list[Path]:
         """Everything that is read."""
         sensors = [s.sensor for s in self.shots if s.sensor is not None]
         maps = {path for s in sensors for path in (s.path, s.confidence) if path is not None}
-        return sorted({*self.pose_files, *(s.photo for s in self.shots), *maps})
+        masks = {shot.mask for shot in self.shots if shot.mask is not None}
+        return sorted({*self.pose_files, *(s.photo for s in self.shots), *maps, *masks})
 
     def poses(self) -> GivenPoses:
         """The poses alone, named by the photos' paths below the export's folder."""
@@ -81,10 +93,12 @@ class Capture:
 
 def thinned(capture: Capture, most: int) -> Capture:
     """The export with all its test photos, and of the others at most ``most`` at equal steps, in the given order."""
+    from depthrf.sfm.preflight.thinning import at_equal_steps
+
     train = [s for s in capture.shots if not s.test]
     if len(train) <= most:
         return capture
-    kept = {id(train[round(at)]) for at in np.linspace(0, len(train) - 1, most)}
+    kept = {id(train[i]) for i in at_equal_steps(len(train), most)}
     shots = [s for s in capture.shots if s.test or id(s) in kept]
     what = "photos" if len(train) == len(capture.shots) else "training photos"
     remark = f"of its {len(train)} {what} {most} are used, at equal steps (--max-photos)"
@@ -99,18 +113,31 @@ def shot_name(shot: Shot, root: Path) -> str:
 
 
 def numbers(values: Any, shape: tuple[int, ...], where: str) -> Array:
-    """``values`` as an array of ``shape``.
+    """``values`` as an array of ``shape``. They may be NaN, as devices write when they have lost track.
 
     Raises:
         UsageError: They are not as many numbers.
     """
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.zeros(0)
-    if array.size != int(np.prod(shape)):
-        raise UsageError(f"{where}: expected {' x '.join(map(str, shape))} numbers, found {str(values)[:80]}")
-    return array.reshape(shape)
+        # By way of a list: NumPy would take None, what a missing key gives, for NaN.
+        flat = [float(value) for value in np.ravel(np.array(values, dtype=object))]
+    except (TypeError, ValueError, OverflowError):
+        flat = []
+    if len(flat) != int(np.prod(shape)):
+        raise UsageError(f"{where}: expected {' x '.join(map(str, shape))} numbers, found {str(values)[:80]}.")
+    return np.array(flat, dtype=np.float64).reshape(shape)
+
+
+def fields(content: Mapping[str, Any], keys: Sequence[str], where: str) -> Array:
+    """The numbers of a JSON object under ``keys``.
+
+    Raises:
+        UsageError: A key is missing, or its value is no number.
+    """
+    missing = [key for key in keys if content.get(key) is None]
+    if missing:
+        raise UsageError(f"{where} lacks {', '.join(missing)}; expected a number for each.")
+    return numbers([content[key] for key in keys], (len(keys),), f"{where}: {', '.join(keys)}")
 
 
 def text_matrix(path: Path) -> Array:
@@ -120,10 +147,11 @@ def text_matrix(path: Path) -> Array:
         UsageError: The file is missing or holds something else.
     """
     try:
-        rows = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
-        return np.array([[float(v) for v in row] for row in rows if row], dtype=np.float64)
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{path} should hold a matrix as text ({e}).") from e
+        lines = read_text(path).splitlines()
+        rows = [line.replace(",", " ").split() for line in lines]
+        return np.array([[float(value) for value in row] for row in rows if row], dtype=np.float64)
+    except (OSError, ValueError, OverflowError) as e:
+        raise UsageError(f"{path} should hold a matrix as text ({str(e)[:120]}).") from e
 
 
 def pinhole(matrix: Array, width: int, height: int, *, first_pixel: float = 0.5) -> Lens:
@@ -143,12 +171,15 @@ def world_from_quaternion(quaternion_xyzw: Array, position: Array, where: str) -
     """(4, 4) camera-to-world from a quaternion with its scalar last (4,) and a position (3,).
 
     Raises:
+        PoseNotFiniteError: A number is not finite.
         UsageError: The quaternion is not of length 1.
     """
+    if not (np.isfinite(quaternion_xyzw).all() and np.isfinite(position).all()):
+        raise PoseNotFiniteError(f"{where}: the pose holds a number that is not finite.")
     length = float(np.linalg.norm(quaternion_xyzw))
-    if not 0.99 < length < 1.01 or not np.isfinite(position).all():
+    if not 0.99 < length < 1.01:
         raise UsageError(f"{where}: the rotation is a quaternion of length {length:g}; expected length 1.")
-    return rigid(rotations_of(np.roll(quaternion_xyzw / length, 1)[None])[0], position)
+    return rigid(Rotation.from_quat(quaternion_xyzw).as_matrix(), position)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -163,25 +194,24 @@ def image_size(path: Path) -> tuple[int, int]:
         raise UsageError(f"{path}: {e}.") from e
 
 
-def left_out(shots: Sequence[Shot]) -> tuple[str, ...]:
-    """A remark on pictures that lie beside the photos but have no pose; empty where there are none."""
+def spare_photos(shots: Sequence[Shot]) -> list[Path]:
+    """Pictures that lie beside the photos of an export but are none of them."""
     used = {shot.photo for shot in shots}
-    folders = {photo.parent for photo in used}
-    spare = sorted(p.name for f in folders for p in f.iterdir() if p.suffix.lower() in PICTURES and p not in used)
-    more = ", ..." if len(spare) > 3 else ""
-    return (f"{len(spare)} photos without a pose are left out: {', '.join(spare[:3])}{more}",) if spare else ()
+    folders = sorted({photo.parent for photo in used})
+    return [p for f in folders for p in sorted(f.iterdir()) if p.suffix.lower() in PICTURES and p not in used]
 
 
 def files_by_stem(folder: Path, *suffixes: str) -> dict[str, Path]:
     """Files of a folder with one of the endings (lower case, with dot), by stem; empty where there is no folder."""
     if not folder.is_dir():
         return {}
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")}
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    return {p.stem: p for p in files if why_not_regular(p) is None}
 
 
 def by_number(stems: dict[str, Path]) -> list[str]:
     """Stems in the order of the numbers they are, others by name behind them."""
-    return sorted(stems, key=lambda s: (0, int(s), s) if s.isdigit() else (1, 0, s))
+    return sorted(stems, key=lambda s: (0, int(s), s) if s.isascii() and s.isdigit() and len(s) < 20 else (1, 0, s))
 
 
 PICTURES = (".jpg", ".jpeg", ".png")

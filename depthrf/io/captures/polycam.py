@@ -10,7 +10,11 @@ camera-to-world with ARKit's axes (x right, y up, z backward). https://github.co
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from depthrf.errors import UsageError
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import cam_from_world_of_opengl
 from depthrf.io.captures.capture import (
@@ -20,10 +24,14 @@ from depthrf.io.captures.capture import (
     SensorFile,
     Shot,
     by_number,
+    fields,
     files_by_stem,
-    numbers,
+    image_size,
 )
-from depthrf.io.given_poses import checked_lens, checked_rigid, user_json
+from depthrf.io.captures.listed import Listed
+from depthrf.io.dataset_paths import DEPTH_MAP
+from depthrf.io.files import parsing
+from depthrf.io.poses.given_poses import checked_lens, checked_rigid, user_json
 
 KIND = "Polycam export"
 _LEVELS = (1, 255)
@@ -43,26 +51,52 @@ def read(folder: Path) -> Capture:
     originals = files_by_stem(frames / "cameras", ".json")
     depths = files_by_stem(frames / "depth", ".png")
     confidences = files_by_stem(frames / "confidence", ".png")
+    listed = Listed(frames)
     shots = []
-    for stem in by_number(photos):
-        if stem not in cameras:
+    for stem in by_number(cameras):
+        photo = listed.expect(f"{prefix}images/{stem}.jpg", photos.get(stem))
+        if photo is None:
             continue
-        lens, cam_from_world = _camera(cameras[stem])
-        sensor = None
-        if stem in depths:
-            # Depth shows what the phone's own image shows, not the corrected one.
-            own = _camera(originals[stem])[0] if corrected and stem in originals else None
-            sensor = SensorFile(depths[stem], confidence=confidences.get(stem), levels=_LEVELS, camera=own)
-        shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
-    remarks = () if corrected else ("its poses are the phone's own, not optimised by Polycam",)
-    return Capture(KIND, folder, shots, (*cameras.values(), *originals.values()), remarks, tracked=True)
+        own = _values(originals[stem]) if corrected and stem in originals else {}
+        with listed.frame(photo.name):
+            lens, cam_from_world = _camera(cameras[stem], _values(cameras[stem]), own, photo)
+            sensor = None
+            if depths and listed.expect(f"depth/{stem}.png", depths.get(stem), DEPTH_MAP):
+                # Depth shows what the phone's own image shows, not the corrected one.
+                camera = _lens(originals[stem], own, {}, photo) if own else None
+                sensor = SensorFile(depths[stem], confidence=confidences.get(stem), levels=_LEVELS, camera=camera)
+            shots.append(Shot(photo, lens, cam_from_world, sensor))
+    listed.without_pose(path for stem, path in photos.items() if stem not in cameras)
+    own_poses = () if corrected else ("its poses are the phone's own, not optimised by Polycam",)
+    return Capture(
+        KIND,
+        folder,
+        shots,
+        (*cameras.values(), *originals.values()),
+        (*own_poses, *listed.remarks()),
+        tracked=True,
+        left_out=listed.left_out,
+    )
 
 
-def _camera(path: Path) -> tuple[Lens, Array]:
-    values = user_json(path)
-    where = str(path)
-    size = numbers([values.get(k) for k in ("width", "height")], (2,), f"{where}: width, height")
-    params = numbers([values.get(k) for k in ("fx", "fy", "cx", "cy")], (4,), f"{where}: fx, fy, cx, cy")
-    rows = numbers([values.get(f"t_{i}{j}") for i in range(3) for j in range(4)], (3, 4), f"{where}: t_00 to t_23")
-    lens = Lens("PINHOLE", int(size[0]), int(size[1]), tuple(params.tolist()))
-    return checked_lens(lens, where), cam_from_world_of_opengl(checked_rigid(rows, where, "t_ij"))
+def _values(path: Path) -> dict[str, Any]:
+    with parsing(path, "a camera of Polycam"):
+        return user_json(path)
+
+
+def _camera(path: Path, values: dict[str, Any], own: dict[str, Any], photo: Path) -> tuple[Lens, Array]:
+    keys = [f"t_{row}{column}" for row in range(3) for column in range(4)]
+    rows = fields(values, keys, str(path)).reshape(3, 4)
+    lens = _lens(path, values, own, photo)
+    return lens, cam_from_world_of_opengl(checked_rigid(rows, str(path), "t_ij"))
+
+
+def _lens(path: Path, values: dict[str, Any], own: dict[str, Any], photo: Path) -> Lens:
+    """The lens; where the file leaves the size out, that of the phone's own camera file, or of the picture."""
+    known = {**{key: own[key] for key in ("width", "height") if own.get(key)}, **values}
+    if known.get("width") is None or known.get("height") is None:
+        known["width"], known["height"] = image_size(photo)
+    width, height, *params = fields(known, ("width", "height", "fx", "fy", "cx", "cy"), str(path)).tolist()
+    if not (np.isfinite(width) and np.isfinite(height)):
+        raise UsageError(f"{path}: width and height should be finite numbers.")
+    return checked_lens(Lens("PINHOLE", int(width), int(height), tuple(params)), str(path))

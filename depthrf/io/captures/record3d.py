@@ -23,11 +23,16 @@ from depthrf.io.captures.capture import (
     SensorFile,
     Shot,
     by_number,
+    fields,
     files_by_stem,
+    image_size,
     numbers,
     world_from_quaternion,
 )
-from depthrf.io.given_poses import checked_lens, user_json
+from depthrf.io.captures.listed import Listed
+from depthrf.io.dataset_paths import DEPTH_MAP
+from depthrf.io.files import parsing
+from depthrf.io.poses.given_poses import checked_lens, user_json
 
 KIND = "Record3D export"
 _OFF_CENTRE = 0.15  # of the side; farther principal points are of an image that was turned afterwards
@@ -43,25 +48,33 @@ def read(folder: Path) -> Capture:
     assert base is not None
     path = _metadata(base) or _metadata(folder)
     assert path is not None
-    metadata = user_json(path)
     raw = (base / "rgbd").is_dir()
     photos = files_by_stem(base / ("rgbd" if raw else "rgb"), *PICTURES)
     depths = files_by_stem(base / "depth", ".exr", ".png")
     confidences = files_by_stem(base / "confidence", ".png") or files_by_stem(base / "conf", ".png")
-    poses = metadata.get("poses") or []
+    listed = Listed(base)
     shots = []
-    for index, stem in enumerate(by_number(photos)):
-        number = int(stem) if stem.isdigit() else index
-        where = f"{path}: pose {number}"
-        if number >= len(poses):
-            raise UsageError(f"{path} has {len(poses)} poses, none for {photos[stem].name}.")
-        values = numbers(poses[number], (7,), where)
-        world_from_glcam = world_from_quaternion(values[:4], values[4:], where)
-        sensor = SensorFile(depths[stem], confidence=confidences.get(stem)) if stem in depths else None
-        lens = checked_lens(_lens(metadata, number, str(path)), str(path))
-        shots.append(Shot(photos[stem], lens, cam_from_world_of_opengl(world_from_glcam), sensor))
-    remarks = ("the depth of .r3d files is not read (LZFSE); export as EXR + RGB to use it",) if raw else ()
-    return Capture(KIND, folder, shots, (path,), remarks, tracked=True)
+    with parsing(path, "the metadata of Record3D"):
+        metadata = user_json(path)
+        poses = metadata.get("poses")
+        if not isinstance(poses, list) or not poses:
+            raise UsageError(f"{path} lacks poses; expected a list with seven numbers for each photo.")
+        for index, stem in enumerate(by_number(photos)):
+            number = int(stem) if stem.isdigit() else index
+            photo, where = photos[stem], f"{path}: pose {number}"
+            if number >= len(poses):
+                raise UsageError(f"{path} has {len(poses)} poses, none for {photo.name}.")
+            with listed.frame(photo.name):
+                values = numbers(poses[number], (7,), where)
+                world_from_glcam = world_from_quaternion(values[:4], values[4:], where)
+                sensor = None
+                if depths and listed.expect(f"depth/{stem}", depths.get(stem), DEPTH_MAP):
+                    sensor = SensorFile(depths[stem], confidence=confidences.get(stem))
+                lens = checked_lens(_lens(metadata, number, str(path), photo), str(path))
+                shots.append(Shot(photo, lens, cam_from_world_of_opengl(world_from_glcam), sensor))
+    unread = ("the depth of .r3d files is not read (LZFSE); export as EXR + RGB to use it",) if raw else ()
+    remarks = (*unread, *listed.remarks())
+    return Capture(KIND, folder, shots, (path,), remarks, tracked=True, left_out=listed.left_out)
 
 
 def _base(folder: Path) -> Path | None:
@@ -76,13 +89,21 @@ def _metadata(folder: Path) -> Path | None:
     return next((p for n in ("metadata.json", "metadata") if (p := folder / n).is_file()), None)
 
 
-def _lens(metadata: dict[str, Any], number: int, where: str) -> Lens:
-    width, height = (int(v) for v in numbers([metadata.get("w"), metadata.get("h")], (2,), f"{where}: w, h"))
+def _lens(metadata: dict[str, Any], number: int, where: str, photo: Path) -> Lens:
+    if metadata.get("w") is None or metadata.get("h") is None:
+        width, height = image_size(photo)
+    else:
+        size = fields(metadata, ("w", "h"), where)
+        if not np.isfinite(size).all():
+            raise UsageError(f"{where}: w and h should be finite numbers.")
+        width, height = int(size[0]), int(size[1])
     per_frame = metadata.get("perFrameIntrinsicCoeffs") or []
     if number < len(per_frame):
         fx, fy, cx, cy = numbers(per_frame[number], (4,), f"{where}: perFrameIntrinsicCoeffs {number}").tolist()
     else:
-        matrix = numbers(metadata.get("K"), (9,), f"{where}: K").reshape(3, 3).T
+        if metadata.get("K") is None:
+            raise UsageError(f"{where} lacks K, the calibration matrix; expected nine numbers.")
+        matrix = numbers(metadata["K"], (9,), f"{where}: K").reshape(3, 3).T
         fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     if np.hypot(cx / width - 0.5, cy / height - 0.5) > _OFF_CENTRE:
         cx, cy = width / 2, height / 2

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from depthrf.errors import UsageError
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import invert_rigid
@@ -30,7 +28,10 @@ from depthrf.io.captures.capture import (
     pinhole,
     text_matrix,
 )
-from depthrf.io.given_poses import checked_lens, checked_rigid
+from depthrf.io.captures.listed import Listed
+from depthrf.io.dataset_paths import DEPTH_MAP
+from depthrf.io.files import parsing
+from depthrf.io.poses.given_poses import checked_lens, checked_rigid
 
 KIND = "ScanNet folder"
 
@@ -46,21 +47,21 @@ def read(folder: Path) -> Capture:
     depths = files_by_stem(folder / "depth", ".png")
     color, depth_intrinsics = _intrinsics(folder, "color"), _intrinsics(folder, "depth")
     assert color is not None
-    lost, shots = 0, []
-    for stem in by_number(photos):
-        if stem not in poses:
+    listed = Listed(folder)
+    shots = []
+    for stem in by_number(poses):
+        photo = listed.expect(f"color/{stem}.jpg", photos.get(stem))
+        if photo is None:
             continue
-        pose = text_matrix(poses[stem])
-        if not np.isfinite(pose).all():
-            lost += 1
-            continue
-        lens = _lens(color, photos[stem])
-        cam_from_world = invert_rigid(checked_rigid(pose, str(poses[stem]), "the pose"))
-        sensor = _sensor(depths[stem], depth_intrinsics) if stem in depths else None
-        shots.append(Shot(photos[stem], lens, cam_from_world, sensor))
-    remarks = (f"{lost} frames without tracking are left out",) if lost else ()
+        with parsing(poses[stem], "a pose of ScanNet"), listed.frame(photo.name):
+            pose = checked_rigid(text_matrix(poses[stem]), str(poses[stem]), "the pose")
+            sensor = None
+            if depths and listed.expect(f"depth/{stem}.png", depths.get(stem), DEPTH_MAP):
+                sensor = _sensor(depths[stem], depth_intrinsics)
+            shots.append(Shot(photo, _lens(color, photo), invert_rigid(pose), sensor))
+    listed.without_pose(path for stem, path in photos.items() if stem not in poses)
     files = (color, *poses.values(), *([depth_intrinsics] if depth_intrinsics else []))
-    return Capture(KIND, folder, shots, files, remarks, tracked=True)
+    return Capture(KIND, folder, shots, files, listed.remarks(), tracked=True, left_out=listed.left_out)
 
 
 def _sensor(path: Path, intrinsics: Path | None) -> SensorFile:

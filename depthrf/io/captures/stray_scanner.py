@@ -18,6 +18,7 @@ from depthrf.errors import UsageError
 from depthrf.geometry.transforms import invert_rigid
 from depthrf.io.captures.capture import (
     PICTURES,
+    Array,
     Capture,
     SensorFile,
     Shot,
@@ -28,7 +29,10 @@ from depthrf.io.captures.capture import (
     text_matrix,
     world_from_quaternion,
 )
-from depthrf.io.given_poses import checked_lens
+from depthrf.io.captures.listed import Listed
+from depthrf.io.dataset_paths import DEPTH_MAP
+from depthrf.io.files import parsing, read_text
+from depthrf.io.poses.given_poses import checked_lens
 from depthrf.io.video import read_frames
 
 KIND = "Stray Scanner recording"
@@ -52,36 +56,45 @@ def read(folder: Path) -> Capture:
     lens = checked_lens(pinhole(matrix, width, height), str(folder / "camera_matrix.csv"))
     depths = _by_number(folder / "depth")
     confidences = _by_number(folder / "confidence")
+    listed = Listed(folder)
     shots = []
-    for row, (number, world_from_cam) in enumerate(_odometry(folder / "odometry.csv")):
-        sensor = SensorFile(depths[number], confidence=confidences.get(number)) if number in depths else None
-        pose = invert_rigid(world_from_cam)
-        if not pictures:
-            shots.append(Shot(video, lens, pose, sensor, frame=row))
-        elif number in pictures:
-            shots.append(Shot(pictures[number], lens, pose, sensor))
-    return Capture(KIND, folder, shots, (folder / "odometry.csv", folder / "camera_matrix.csv"), tracked=True)
+    for row, (number, values, where) in enumerate(_odometry(folder / "odometry.csv")):
+        name = f"rgb/{number:06d}"
+        with listed.frame(name):
+            pose = invert_rigid(world_from_quaternion(values[3:], values[:3], where))
+            photo = listed.expect(name, pictures.get(number)) if pictures else video
+            if photo is None:
+                continue
+            sensor = None
+            if depths and listed.expect(f"depth/{number:06d}.png", depths.get(number), DEPTH_MAP):
+                sensor = SensorFile(depths[number], confidence=confidences.get(number))
+            shots.append(Shot(photo, lens, pose, sensor, frame=None if pictures else row))
+    files = (folder / "odometry.csv", folder / "camera_matrix.csv")
+    return Capture(KIND, folder, shots, files, listed.remarks(), tracked=True, left_out=listed.left_out)
 
 
 def _by_number(folder: Path) -> dict[int, Path]:
     return {int(stem): path for stem, path in files_by_stem(folder, ".png", ".npy").items() if stem.isdigit()}
 
 
-def _odometry(path: Path) -> list[tuple[int, np.ndarray]]:
-    """Frame numbers and camera-to-world (4, 4)."""
-    with open(path, newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle, skipinitialspace=True))
-    header, *lines = rows or [[]]
-    names = [name.strip() for name in header]
-    if not {"frame", *_COLUMNS} <= set(names):
-        raise UsageError(f"{path} should begin with the line: timestamp, frame, {', '.join(_COLUMNS)}")
-    columns = [names.index(name) for name in _COLUMNS]
-    result = []
-    for line in filter(None, lines):
-        where = f"{path}: frame {line[names.index('frame')]}"
-        values = numbers([line[c] for c in columns], (7,), where)
-        result.append((int(float(line[names.index("frame")])), world_from_quaternion(values[3:], values[:3], where)))
-    return result
+def _odometry(path: Path) -> list[tuple[int, Array, str]]:
+    """Of each frame its number, its position and quaternion (7,), and where they stand."""
+    with parsing(path, "the odometry of Stray Scanner"):
+        header, *lines = list(csv.reader(read_text(path).splitlines(), skipinitialspace=True)) or [[]]
+        names = [name.strip() for name in header]
+        if not {"frame", *_COLUMNS} <= set(names):
+            raise UsageError(f"{path} should begin with the line: timestamp, frame, {', '.join(_COLUMNS)}")
+        columns = [names.index(name) for name in _COLUMNS]
+        result = []
+        for number, line in enumerate(filter(None, lines), 2):
+            if len(line) < len(names):
+                raise UsageError(f"{path}: line {number} has {len(line)} values; expected {len(names)}.")
+            where = f"{path}: line {number}"
+            frame = numbers([line[names.index("frame")]], (1,), f"{where}: frame")
+            if not np.isfinite(frame).all():
+                raise UsageError(f"{where}: the frame's number is {frame[0]:g}.")
+            result.append((int(frame[0]), numbers([line[c] for c in columns], (7,), where), where))
+        return result
 
 
 def _video_size(path: Path) -> tuple[int, int]:

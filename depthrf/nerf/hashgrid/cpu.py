@@ -1,16 +1,14 @@
 """Hash encoding on the CPU as numba kernels (contract.py).
 
 Forward runs in parallel over points, level by level, so that a thread works in one level's table at a time. Backward
-runs in parallel over levels for the table and over points for the points: each level's, each point's gradient has one
-writer, which needs no atomics and adds in a fixed order, so results do not depend on the number of threads. The threads
-are Python's, as many as PyTorch uses where this is called (in a thread that is one of several itself, one): numba's own
-pool must not be entered by two threads at once.
+runs in parallel over levels for the gradient of the table, and over points for that of the points. Each gradient has a
+single writer, which needs no atomics and adds in a fixed order, so results do not depend on the number of threads.
+Threads are Python's, as many as PyTorch uses in the calling thread: two threads must not enter numba's pool at once.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,8 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-_SHARP = np.float32(8.0**-0.5 / 4.0)  # deviation in cells up to which nothing fades: 1 - erf(4) < 2e-8
 
 
 @numba.njit(fastmath=True)
@@ -149,34 +145,6 @@ def _point_kernel(features: int) -> Any:
                 grad_u[n, 2] += _slope((v4 - v0, v5 - v1, v6 - v2, v7 - v3), fx, fy)
 
     return backward_points
-
-
-@functools.cache
-def point_encoder(features: int) -> Any:
-    """``encode_point(x, y, z, deviation, table, resolutions, out)`` for one point and a table (L * T, F) of all levels.
-
-    A deviation > 0, in grid coordinates, fades the levels (``HashEncoding``). F is known at compile time, which lets
-    LLVM vectorise over the features.
-    """
-
-    @numba.njit(fastmath=True)
-    def encode_point(x, y, z, deviation, table, resolutions, out):  # type: ignore[no-untyped-def]
-        size = len(table) // len(resolutions)
-        for level in range(len(resolutions)):
-            w, e = cell(x, y, z, resolutions[level], size)
-            b = np.uint64(level * size)
-            a0, a1, a2, a3 = b + e[0], b + e[1], b + e[2], b + e[3]
-            a4, a5, a6, a7 = b + e[4], b + e[5], b + e[6], b + e[7]
-            blur = deviation * np.float32(resolutions[level])
-            fade = np.float32(1.0)
-            if blur > _SHARP:
-                fade = np.float32(math.erf(np.float32(8.0**-0.5) / blur))
-            for f in range(features):
-                near = w[0] * table[a0, f] + w[1] * table[a1, f] + w[2] * table[a2, f] + w[3] * table[a3, f]
-                away = w[4] * table[a4, f] + w[5] * table[a5, f] + w[6] * table[a6, f] + w[7] * table[a7, f]
-                out[0, level * features + f] = fade * (near + away)
-
-    return encode_point
 
 
 @functools.cache

@@ -38,7 +38,10 @@ def encode(u: Tensor, table: Tensor, resolutions: list[int]) -> Tensor:
 
 @functools.cache
 def _constants(resolutions: tuple[int, ...], size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells per side, a cell's corners and which levels are dense; kept, because a copy from the host makes it wait."""
+    """Cells per side, a cell's corners, and which levels are dense. Cached: copying them makes the host wait."""
     dense = [is_dense(r, size) for r in resolutions]
-    cells, corners, is_level_dense = (torch.tensor(values, device=device) for values in (resolutions, _CORNERS, dense))
-    return cells, corners, is_level_dense
+    return (
+        torch.tensor(resolutions, device=device),
+        torch.tensor(_CORNERS, device=device),
+        torch.tensor(dense, device=device),
+    )

@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from depthrf.geometry.camera import View
-from depthrf.geometry.quaternions import quaternions_of
 
 Array = NDArray[np.float64]
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenCV's and OpenGL's camera axes
@@ -40,7 +41,7 @@ def arkit(view: View) -> Array:
 
 
 def quaternion_xyzw(rotation: Array) -> Array:
-    return np.roll(quaternions_of(rotation[None])[0], -1)
+    return np.asarray(Rotation.from_matrix(rotation).as_quat())
 
 
 def millimetres(path: Path, depth: Array) -> None:
@@ -130,7 +131,7 @@ def stray_scanner(folder: Path, sources: Sequence[Source]) -> None:
 
 
 def stray_scanner_video(folder: Path, sources: Sequence[Source]) -> None:
-    from depthrf.io.video import write_video
+    from depthrf.io.encoding import write_video
 
     _stray(folder, sources)
     camera = sources[0].view.camera
@@ -189,7 +190,13 @@ def nerfstudio(folder: Path, sources: Sequence[Source]) -> None:
             frame["depth_file_path"] = f"./depth/{source.photo.stem}.png"
             millimetres(folder / "depth" / f"{source.photo.stem}.png", source.depth)
         frames.append(frame)
-    content = {"w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx}
+    content: dict[str, Any] = {
+        "w": camera.width,
+        "h": camera.height,
+        "fl_x": camera.fx,
+        "fl_y": camera.fy,
+        "cx": camera.cx,
+    }
     content |= {"cy": camera.cy, "frames": frames, "depth_unit_scale_factor": 0.001}
     (folder / "transforms.json").write_text(json.dumps(content))
 

@@ -1,0 +1,3 @@
+from depthrf import process
+
+process.tune()  # as the command line does

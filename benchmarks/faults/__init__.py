@@ -1,0 +1,1 @@
+"""Kills, signals, full disks and damaged files: what a workspace survives."""

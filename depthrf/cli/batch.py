@@ -1,0 +1,100 @@
+"""The command `batch`: many scenes, each with the flags of `reconstruct`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from depthrf import console, options, pipeline
+from depthrf.cli.flags import tables, with_flags
+from depthrf.cli.runs import RECONSTRUCT
+from depthrf.cli.shared import DeviceOpt, JsonOpt, PipelineOpt, SetOpt, check_values, print_json, print_table, writable
+from depthrf.device import has_cuda_driver
+from depthrf.errors import UsageError
+
+ENGINES = ("local", "ray")
+
+
+@with_flags(RECONSTRUCT)
+def batch(
+    scenes: Annotated[
+        list[str],
+        typer.Argument(help="Photo folders, videos, patterns, or .txt files that name one a line.", show_default=False),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of all workspaces, logs and batch.json.")
+    ] = Path("depthrf-batch"),
+    engine: Annotated[
+        str, typer.Option(metavar="|".join(ENGINES), help="Processes here, or the cluster of $RAY_ADDRESS.")
+    ] = "local",
+    cpus_per_scene: Annotated[int, typer.Option(min=1, max=1024, help="Cores of a scene.")] = 2,
+    gpus_per_scene: Annotated[
+        int | None, typer.Option(min=0, max=64, help="GPUs of a scene (default: 1 where there are any).")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Last stage of each scene.")] = None,
+    retries: Annotated[int, typer.Option(min=0, max=100, help="How often a scene that was killed goes on.")] = 2,
+    preset: PipelineOpt = None,
+    device: DeviceOpt = None,
+    settings: SetOpt = None,
+    *,
+    as_json: JsonOpt = False,
+    **values: Any,
+) -> None:
+    """Reconstructs many scenes; one that fails does not stop the rest. The exit code is 1 if any failed."""
+    from depthrf.batch import engines, summary
+    from depthrf.batch.scenes import find_scenes
+
+    if engine not in ENGINES:
+        raise UsageError(f"--engine should be one of {', '.join(ENGINES)}; found {engine!r}")
+    given = pipeline.merge_tables(tables(RECONSTRUCT, values), pipeline.assignments(settings or []))
+    check_values(given)
+    pipeline.select(None, last)
+    found = find_scenes(scenes, output)
+    work = engines.Work(
+        _arguments(given, preset, device, last),
+        evaluate=last is None and bool(given.get("ingest", {}).get("holdout")),
+        cpus=cpus_per_scene,
+        gpus=gpus_per_scene,
+        retries=retries,
+    )
+    writable(lambda: output.mkdir(parents=True, exist_ok=True), output)
+    running = engines.run_on_ray(found, work) if engine == "ray" else engines.run_locally(found, work, _num_gpus())
+    outcomes = []
+    for outcome in running:
+        outcomes.append(outcome)
+        summary.write_summary(output / "batch.json", outcomes)
+    console.note(summary.sentence(outcomes))
+    if as_json:
+        print_json(outcomes)
+    else:
+        print_table(summary.HEADING, summary.rows(outcomes))
+    if any(outcome.verdict != "done" for outcome in outcomes):
+        sys.exit(1)
+
+
+def _num_gpus() -> int:
+    """GPUs of this machine; torch, which is slow to load, is asked only where there is a driver."""
+    if not has_cuda_driver():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _arguments(given: dict[str, Any], preset: str | None, device: str | None, last: str | None) -> tuple[str, ...]:
+    """Options of the batch as arguments of `reconstruct` that mean the same from any folder."""
+    leaves = options.leaves(given)
+    arguments = [part for path, value in leaves.items() for part in ("--set", f"{path}={_from_anywhere(value)}")]
+    if preset is not None:
+        is_file = preset.endswith(".toml")
+        arguments += ["--pipeline", str(Path(preset).absolute()) if is_file else preset]
+    arguments += ["--device", device] if device is not None else []
+    arguments += ["--until", last] if last is not None else []
+    return tuple(arguments)
+
+
+def _from_anywhere(value: Any) -> str:
+    return str(value.absolute()) if isinstance(value, Path) else options.as_text(value)

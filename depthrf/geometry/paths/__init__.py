@@ -1,0 +1,1 @@
+"""Camera paths for films, one module a kind."""

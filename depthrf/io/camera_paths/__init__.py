@@ -1,0 +1,1 @@
+"""Files of camera paths, in and out: depthrf's own, nerfstudio's and COLMAP's."""
