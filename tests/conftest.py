@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,15 +33,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, files with slow tests come first, so that none is left alone with one at the end."""
     if config.getoption("--bad-input"):
         items[:] = [item for item in items if _is_bad_input(item)]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tells how many data-driven cases of bad input there are: parametrised tests that expect a refusal."""
-    cases = [item for item in session.items if _is_bad_input(item)]
-    if len(cases) > 1 and (reporter := session.config.pluginmanager.get_plugin("terminalreporter")):
-        reporter.write_line(f"{len(cases)} cases of bad input among {len(session.items)} tests")
+    cases, tests = sum(map(_is_bad_input, session.items)), len(session.items)
+    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist, which writes nothing itself
+        session.config.workeroutput["bad_input"] = (cases, tests)
+    elif tests:
+        _tell_bad_input(session.config, cases, tests)
+
+
+class _Workers:
+    """What only several processes need (pytest-xdist)."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        if not self._told and "bad_input" in getattr(node, "workeroutput", {}):
+            self._told = True
+            _tell_bad_input(node.config, *node.workeroutput["bad_input"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(_Workers())
+
+
+def _tell_bad_input(config: pytest.Config, cases: int, tests: int) -> None:
+    if cases > 1 and (reporter := config.pluginmanager.get_plugin("terminalreporter")):
+        reporter.write_line(f"{cases} cases of bad input among {tests} tests")
 
 
 def _is_bad_input(item: pytest.Item) -> bool:
