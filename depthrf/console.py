@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_quiet = False
+_quiet = _verbose = False
 
 
-def be_quiet(quiet: bool) -> None:
-    """Leaves out notes and progress, or shows them again. Warnings, errors and results are always shown."""
-    global _quiet
-    _quiet = quiet
+def set_volume(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Says how much is shown. Warnings, errors and results always are; notes and progress unless ``quiet``; details
+    only if ``verbose``."""
+    global _quiet, _verbose
+    _quiet, _verbose = quiet, verbose
+
+
+def is_verbose() -> bool:
+    """Whether details are shown."""
+    return _verbose
 
 
 @cache
@@ -76,6 +82,12 @@ def note(message: str) -> None:
         console().print(printable(message), markup=False)
 
 
+def detail(message: str) -> None:
+    """One line for those who want to know how something was done, or why it went wrong."""
+    if is_first() and _verbose:
+        console().print(printable(message), markup=False, style="dim")
+
+
 def warn(message: str) -> None:
     """One line about something the user should know; the run goes on."""
     _print("warning: ", "bold yellow", message)
@@ -109,14 +121,14 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn,
     )
 
+    on_terminal = console().is_terminal  # elsewhere one line is left at the end, which needs no bar
     columns = (
         TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=24)] if on_terminal else []),
         MofNCompleteColumn(),
         TextColumn("{task.fields[info]}"),
         TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
+        *([TextColumn("eta"), TimeRemainingColumn()] if on_terminal else []),
     )
     with Progress(*columns, console=console(), transient=False, disable=_quiet or not is_first()) as display:
         yield display

@@ -235,6 +235,8 @@ def run_stage(
 
     again = f": again, since {'; '.join(state.reasons)}" if state.record and state.reasons else ""
     console.note(f"{stage}{again}")
+    for name, _, value in options.differences(options.to_dict(module.Options()), options.to_dict(stage_options)):
+        console.detail(f"  option {stage}.{name}={value}")
     start, memory = time.monotonic(), PeakMemory()
     # A stage continues from what it finds, so --force first moves finished results away.
     finished = force and workspace.record(stage).exists()
@@ -261,7 +263,14 @@ def run_stage(
     )
     write_json(workspace.record(stage), record)
     console.note(f"  done in {console.duration(seconds)}")
+    _tell_details(workspace, record)
     return dict(read_typed(workspace.record(stage), Record).summary)
+
+
+def _tell_details(workspace: Workspace, record: Record) -> None:
+    memory = "" if record.peak_memory_mb is None else f"{record.peak_memory_mb} MB of memory at most, "
+    written = [name for name in record.outputs if (workspace.root / name).exists()]
+    console.detail(f"  {memory}on {record.device}; wrote {', '.join(written)}")
 
 
 def _versions() -> dict[str, str]:

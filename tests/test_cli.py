@@ -348,6 +348,26 @@ def test_short_flags_and_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert "Unknown preset 'nope'" in depthrf("reconstruct", "photos", cwd=tmp_path).stderr
 
 
+def test_verbose_tells_options_programs_and_where_an_error_arose(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_noise(tmp_path / "photos" / f"{seed}.jpg", seed)
+    done = depthrf("ingest", "photos", "-v", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "option ingest.photos=" in done.stderr
+    assert "wrote images, photos.json" in done.stderr
+    assert "option ingest" not in depthrf("ingest", "photos", "--force", cwd=tmp_path).stderr
+    failed = depthrf("ingest", "nothing", "--verbose", cwd=tmp_path)
+    assert "Traceback" in failed.stderr
+    assert failed.stderr.splitlines()[-1] == "error: No such folder or video: nothing"
+    assert "not both" in depthrf("ingest", "photos", "-q", "-v", cwd=tmp_path).stderr
+    frames = tmp_path / "frames"
+    for number in range(3):
+        write_noise(frames / f"{number:05d}.png", number)
+    shown = depthrf("render", "--from-frames", frames, "-v", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "-loglevel error" in shown.stderr
+
+
 def test_values_are_checked_before_folders(tmp_path: Path) -> None:
     for command in ("reconstruct", "ingest", *list(STAGES)[1:]):
         wrong = "--panorama=no" if command in ("reconstruct", "ingest") else "--set=x=y"

@@ -6,6 +6,7 @@ import _thread
 import errno
 import io
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated
 
@@ -140,5 +141,8 @@ def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    if console.is_verbose():
+        for line in traceback.format_exc().splitlines():
+            console.detail(line)
     console.error(message)
     sys.exit(code)

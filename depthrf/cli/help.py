@@ -11,10 +11,24 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from depthrf import console
+from depthrf.errors import UsageError
 
-_QUIET = Annotated[
-    bool, typer.Option("-q", "--quiet", envvar="DEPTHRF_QUIET", show_envvar=False, help="Only warnings and results.")
-]
+_COMMON = {
+    "quiet": Annotated[
+        bool,
+        typer.Option("-q", "--quiet", envvar="DEPTHRF_QUIET", show_envvar=False, help="Only warnings and results."),
+    ],
+    "verbose": Annotated[
+        bool,
+        typer.Option(
+            "-v",
+            "--verbose",
+            envvar="DEPTHRF_VERBOSE",
+            show_envvar=False,
+            help="Also options that are not the defaults, the commands of other programs, and where an error arose.",
+        ),
+    ],
+}
 
 
 class GroupedHelp(TyperCommand):
@@ -52,11 +66,15 @@ def with_common_flags(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the flags that every command has."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, quiet: bool, **values: Any) -> None:
-        console.be_quiet(quiet)
+    def run(*arguments: Any, quiet: bool, verbose: bool, **values: Any) -> None:
+        if quiet and verbose:
+            raise UsageError("Give --quiet or --verbose (or DEPTHRF_QUIET or DEPTHRF_VERBOSE), not both.")
+        console.set_volume(quiet=quiet, verbose=verbose)
         command(*arguments, **values)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
-    common = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_QUIET)
-    run.__signature__ = inspect.Signature([*own, common])  # type: ignore[attr-defined]
+    common = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=a) for n, a in _COMMON.items()
+    ]
+    run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from depthrf import console
 from depthrf.errors import DepthrfError
 from depthrf.io.ffmpeg import ADVICE, executable, messages, stop
 from depthrf.io.video import read_frames
@@ -173,6 +175,7 @@ def _codec_options(encoding: Encoding) -> list[str]:
 def _start(options: Sequence[str], path: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         command = [executable(), "-y", "-loglevel", "error", *options, str(path.absolute())]
+        console.detail(f"  {shlex.join(command)}")
         # In its own session, so that Ctrl-C reaches only us; we stop it ourselves.
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.console import note, warn
+from depthrf.console import detail, note, warn
 from depthrf.errors import DepthrfError
 from depthrf.io.ffmpeg import ADVICE, executable, messages, passthrough, stop
 from depthrf.io.video_stream import ColourFilters, colour_filters, geometry_filters, probe
@@ -95,6 +96,7 @@ def _decode(
         *passthrough(program), "-vf", ",".join(filters), "-f", "image2pipe", "-c:v", codec, "-pix_fmt", pixels, "-",
     ]
     # fmt: on
+    detail(f"  {shlex.join(command)}")
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(

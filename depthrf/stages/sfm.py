@@ -20,7 +20,7 @@ from depthrf.workspace import Workspace
 if TYPE_CHECKING:
     from depthrf.io.captures.poses import JoinedPoses
     from depthrf.io.poses.origin import PoseOrigin
-    from depthrf.sfm.jobs import Model
+    from depthrf.sfm.jobs import MapperRun, Model
     from depthrf.sfm.judging.diagnose import Dropped
 
 HELP = "finds camera poses and sparse points (pycolmap), and undistorts the photos."
@@ -151,6 +151,8 @@ def _finish(
         left_out += [Dropped(name, f"neither a train nor a test photo in {where}") for name in joined.unlisted]
     poses = _pose_origin(joined, model)
     write_pose_origin(workspace.pose_origin, poses)
+    for run in model.runs:
+        console.detail(f"  {_described(run)}")
     _tell(model.notes, model.warnings, left_out, len(model.views), len(photos))
     write_ledger(
         workspace.sfm,
@@ -175,6 +177,16 @@ def _finish(
         consistency=model.consistency,
         poses=poses,
         features=model.features,
+    )
+
+
+def _described(run: MapperRun) -> str:
+    what = f"{run.features}, {run.mapper}, seed {run.seed}, focal length {run.focal}, {run.seconds:.1f} s"
+    if run.error:
+        return f"{what}: {run.error}"
+    return (
+        f"{what}: {run.num_registered} photos, {run.num_trusted} of them trusted; {run.num_observations} observations, "
+        f"{run.mean_reprojection_error_px:.2f} px; consistency {run.consistency:.2f}"
     )
 
 
