@@ -12,7 +12,7 @@ import difflib
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,8 +78,8 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
+            near = nearest(name, fields)
+            hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
             raise UsageError(f"Unknown key {shown(key)} in {where}; {hint}")
         chosen[name] = _convert(value, hints[name], fields[name].metadata, f"{key!r} in {where}")
     return cls(**chosen)
@@ -112,6 +112,11 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
         bounds = [f"at {name} {metadata[name]:g}" for name in ("least", "most") if metadata[name] is not None]
         raise UsageError(f"{where} should be {' and '.join(bounds)}; found {shown(value)}")
     return converted
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a mistyped one; None where none is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def shown(value: Any) -> str:

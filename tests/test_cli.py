@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,19 @@ import typer.main
 
 from depthrf import __version__, cli, planning, process
 from depthrf.cli import flags, runs
+from depthrf.errors import UsageError
 from depthrf.options import to_dict
 from depthrf.stages import check
 from depthrf.stages.stage import EXTRA, STAGES
 from depthrf.storage import remove
 
 
-def depthrf(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def depthrf(
+    *arguments: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from depthrf.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+    variables = {**os.environ, **(environment or {})}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=300, check=False)
 
 
 def write_noise(path: Path, seed: int, width: int = 160, height: int = 120) -> None:
@@ -103,7 +108,7 @@ def test_every_command_has_help(command: str) -> None:
         (["ingest", "{tmp}/one", "--frames", "few"], 2, "Invalid value for '--frames'"),
         (["evaluate", "{tmp}/empty", "--photos", "{tmp}/file"], 2, "is a file"),
         (["export", "{tmp}/empty", "--max-sigma", "sure"], 2, "Invalid value for '--max-sigma'"),
-        (["reconstruct", "{tmp}/one", "--until", "cooking"], 2, "Unknown stage 'cooking'"),
+        (["reconstruct", "{tmp}/one", "--until", "cooking"], 2, "--until should be one of ingest, sfm"),
         (["reconstruct", "{tmp}/one", "-o", "{tmp}/file/ws"], 2, "Cannot write the output folder"),
         (["reconstruct", "{tmp}/one", "--device", "abacus"], 2, "--device should be one of"),
         (["train", "{tmp}/empty"], 2, "not a depthrf workspace"),
@@ -368,19 +373,76 @@ def test_verbose_tells_options_programs_and_where_an_error_arose(tmp_path: Path)
     assert "-loglevel error" in shown.stderr
 
 
-def test_values_are_checked_before_folders(tmp_path: Path) -> None:
-    for command in ("reconstruct", "ingest", *list(STAGES)[1:]):
-        wrong = "--panorama=no" if command in ("reconstruct", "ingest") else "--set=x=y"
-        done = depthrf(command, tmp_path / "nothing", wrong)
-        assert done.returncode == 2
-        assert "nothing" not in done.stderr, (command, done.stderr)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "reconstruct {} --panorama=no",
+        "reconstruct {} --device=abacus",
+        "reconstruct {} --pipeline=nope",
+        "reconstruct {} --from=soup",
+        "ingest {} --panorama=no",
+        *(f"{stage} {{}} --set=x=y" for stage in list(STAGES)[1:]),
+        "train {} --device=abacus",
+        "train {} --pipeline=nope",
+        "render {} --path-format=x",
+        "check {} --frames=0",
+        "plan {} --device=abacus",
+        "batch {} --device=abacus",
+        "batch {} --engine=slurm",
+        "add {} {} --device=abacus",
+        "view {} --device=abacus",
+        "evaluate {} --lpips=x",
+        "export {} --what=x",
+        "explain {} trian",
+        "measure {} a.jpg 1,2 3,4 --unit=parsec",
+        "plot ray {} --view=a --pixel=x",
+        "bench {} --field=voxels",
+        "bench llff {} --device=abacus",
+        "demo -o {} --device=abacus",
+    ],
+)
+def test_values_are_checked_before_folders(arguments: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    done = CliRunner().invoke(cli.app, arguments.format(*2 * [tmp_path / "nothing"]).split())
+    assert isinstance(done.exception, UsageError) or done.exit_code == 2
+    assert "nothing" not in f"{done.exception} {done.output}"
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_choices_are_shown_and_completed() -> None:
     assert "--device auto|cpu|cuda" in depthrf("train", "--help").stdout
+    assert "--until ingest|sfm|depth|align|merge|train|render" in depthrf("reconstruct", "--help").stdout
     assert "--path tour|orbit|spiral|sphere|dolly|still|FILE" in depthrf("render", "--help").stdout
     (device,) = (p for p in app_command("train").params if p.name == "device")
     assert [item.value for item in device.shell_complete(None, "c")] == ["cpu", "cuda"]
+    asked = {"_DEPTHRF_COMPLETE": "complete_bash", "COMP_WORDS": "depthrf reconstruct --pipeline q", "COMP_CWORD": "3"}
+    assert depthrf(environment=asked).stdout.split() == ["quality"]
+
+
+def test_colours_only_on_a_terminal_that_wants_them(tmp_path: Path) -> None:
+    """In a terminal of its own, as ``script`` makes one; then with NO_COLOR; then in a pipe."""
+    import pty
+
+    write_noise(tmp_path / "one" / "a.jpg", 0)
+
+    def on_terminal(**environment: str) -> bytes:
+        main, other = pty.openpty()
+        command = [sys.executable, "-c", "from depthrf.cli import main; main()", "check", "one"]
+        env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", **environment}
+        done = subprocess.run(command, stdout=other, stderr=other, cwd=tmp_path, env=env, timeout=300, check=False)
+        assert done.returncode == 1
+        os.set_blocking(main, False)
+        shown = os.read(main, 100_000)
+        os.close(main)
+        os.close(other)
+        return shown
+
+    assert b"\x1b[1;31mred\x1b[0m" in on_terminal()
+    assert b"[1;31m" not in on_terminal(NO_COLOR="1")
+    piped = depthrf("check", "one", cwd=tmp_path)
+    assert "\x1b" not in piped.stdout + piped.stderr
+    assert piped.stdout.startswith("red: ")
 
 
 def app_command(name: str) -> Any:
@@ -443,7 +505,8 @@ def test_options_are_listed_with_bounds(tmp_path: Path) -> None:
     assert rows["render.fps"]["least"] == 1
     assert {path.partition(".")[0] for path in rows} == set(STAGES | EXTRA)
     assert "train.seed\t0\t0..2147483647\t" in depthrf("options", "train").stdout
-    assert "Unknown stage 'trian'" in depthrf("options", "trian").stderr
+    assert rows["ingest.allow_outside"]["type"] == "yes or no"
+    assert "did you mean 'train'?" in depthrf("options", "trian").stderr
 
 
 @pytest.mark.parametrize("library", [np.empty, torch.empty], ids=["numpy", "torch"])

@@ -13,7 +13,6 @@ import typer
 from depthrf import console, freshness, pipeline
 from depthrf.cli.shared import DeviceOpt, WorkspaceArg
 from depthrf.errors import DepthrfError, UsageError
-from depthrf.planning import check_device
 from depthrf.records import Record, read_record
 from depthrf.stages.adding import addition as adding
 from depthrf.stages.depth_sources.stereo import keep_matches
@@ -49,7 +48,6 @@ def add(
     Depth is found for the new photos alone, and then checked, aligned and merged for all. The same command goes on
     with an addition that was interrupted.
     """
-    check_device(device)
     if not photos and not lost:
         raise UsageError("Give the photos to add, or --lost for those of the workspace that have no pose.")
     opened, paths = open_workspace(workspace), photos or []

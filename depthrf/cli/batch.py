@@ -9,11 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import console, options, pipeline
-from depthrf.cli.flags import tables, with_flags
+from depthrf.cli.flags import one_of, tables, with_flags
 from depthrf.cli.runs import RECONSTRUCT
-from depthrf.cli.shared import DeviceOpt, JsonOpt, PipelineOpt, SetOpt, check_values, print_json, print_table, writable
+from depthrf.cli.shared import (
+    DeviceOpt,
+    JsonOpt,
+    PipelineOpt,
+    SetOpt,
+    UntilOpt,
+    check_values,
+    print_json,
+    print_table,
+    writable,
+)
 from depthrf.device import has_cuda_driver
-from depthrf.errors import UsageError
 
 ENGINES = ("local", "ray")
 
@@ -28,13 +37,13 @@ def batch(
         Path, typer.Option("-o", "--output", help="Folder of all workspaces, logs and batch.json.")
     ] = Path("depthrf-batch"),
     engine: Annotated[
-        str, typer.Option(metavar="|".join(ENGINES), help="Processes here, or the cluster of $RAY_ADDRESS.")
+        str, typer.Option(**one_of("--engine", ENGINES), help="Processes here, or the cluster of $RAY_ADDRESS.")
     ] = "local",
     cpus_per_scene: Annotated[int, typer.Option(min=1, max=1024, help="Cores of a scene.")] = 2,
     gpus_per_scene: Annotated[
         int | None, typer.Option(min=0, max=64, help="GPUs of a scene (default: 1 where there are any).")
     ] = None,
-    last: Annotated[str | None, typer.Option("--until", help="Last stage of each scene.")] = None,
+    last: UntilOpt = None,
     retries: Annotated[int, typer.Option(min=0, max=100, help="How often a scene that was killed goes on.")] = 2,
     preset: PipelineOpt = None,
     device: DeviceOpt = None,
@@ -47,11 +56,8 @@ def batch(
     from depthrf.batch import engines, summary
     from depthrf.batch.scenes import find_scenes
 
-    if engine not in ENGINES:
-        raise UsageError(f"--engine should be one of {', '.join(ENGINES)}; found {engine!r}")
     given = pipeline.merge_tables(tables(RECONSTRUCT, values), pipeline.assignments(settings or []))
     check_values(given)
-    pipeline.select(None, last)
     found = find_scenes(scenes, output)
     work = engines.Work(
         _arguments(given, preset, device, last),
@@ -93,6 +99,7 @@ def _arguments(given: dict[str, Any], preset: str | None, device: str | None, la
         arguments += ["--pipeline", str(Path(preset).absolute()) if is_file else preset]
     arguments += ["--device", device] if device is not None else []
     arguments += ["--until", last] if last is not None else []
+    arguments += ["--verbose"] if console.is_verbose() else []
     return tuple(arguments)
 
 

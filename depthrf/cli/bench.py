@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import console, pipeline
-from depthrf.bench import llff_protocol, protocol
-from depthrf.cli.flags import group_flags, pipeline_flags, with_flags
+from depthrf.bench import llff_protocol, presets, protocol
+from depthrf.cli.flags import group_flags, one_of, pipeline_flags, with_flags
 from depthrf.cli.flags import tables as given_tables
 from depthrf.cli.help import GroupedCommands, GroupedHelp, with_common_flags
 from depthrf.cli.shared import DeviceOpt, ForceOpt, JsonOpt, PipelineOpt, check_folder, print_json
@@ -50,11 +50,14 @@ def synthetic(
         typer.Argument(help="A nerf_synthetic scene: a folder, or its name below $DEPTHRF_DATA.", show_default=False),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Results (default: bench-SCENE-FIELD).")] = None,
-    field: Annotated[str, typer.Option(help="hash, or mlp: the published network.")] = "hash",
+    field: Annotated[
+        str, typer.Option(**one_of("--field", presets.names()), help="mlp is the published network.")
+    ] = "hash",
     protocol_name: Annotated[
         str | None,
         typer.Option(
             "--protocol",
+            **one_of("--protocol", presets.protocols()),
             help="standard-8: the split of few-view methods; random: ten random triples and ten sextuples.",
             show_default=False,
         ),
@@ -62,13 +65,14 @@ def synthetic(
     *,
     force: ForceOpt = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other option, e.g. optimiser.rate=2e-3; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other option, e.g. optimiser.rate=2e-3; repeatable."),
     ] = None,
     as_json: JsonOpt = False,
     **values: Any,
 ) -> None:
     """A NeRF synthetic scene: training views with exact depth."""
-    from depthrf.bench import blender, presets, tables
+    from depthrf.bench import blender, tables
 
     given = pipeline.merge_tables(given_tables(SYNTHETIC, values), pipeline.assignments(settings or []))
     options = presets.load(field, given, "the command line", protocol=protocol_name)
@@ -98,7 +102,11 @@ def llff(
     force: ForceOpt = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any option of a stage, e.g. train.optimiser.batch_rays=2048; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any option of a stage, e.g. train.optimiser.batch_rays=2048; repeatable.",
+        ),
     ] = None,
     as_json: JsonOpt = False,
     **values: Any,

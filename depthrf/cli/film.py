@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import console, pipeline
-from depthrf.cli.flags import stage_flags, tables, with_flags
+from depthrf.cli.flags import one_of, stage_flags, tables, with_flags
 from depthrf.cli.shared import ForceOpt, StagePipelineOpt, check_values, run_single, writable
 from depthrf.cli.stage_commands import StageSetOpt
 from depthrf.errors import UsageError
@@ -31,7 +31,10 @@ def render(
         Path | None, typer.Option("--write-path", help="Only plan the path, and write it to this file.")
     ] = None,
     path_format: Annotated[
-        str, typer.Option("--path-format", help=f"Format of --write-path ({', '.join(FORMATS)}; colmap: a folder).")
+        str,
+        typer.Option(
+            "--path-format", **one_of("--path-format", FORMATS), help="Format of --write-path; colmap writes a folder."
+        ),
     ] = "depthrf",
     from_frames: Annotated[
         Path | None, typer.Option("--from-frames", help="Only encode the finished frames of this folder.")
@@ -42,8 +45,6 @@ def render(
     **values: Any,
 ) -> None:
     """The command of the last stage, which also plans paths and encodes frames."""
-    if path_format not in FORMATS:
-        raise UsageError(f"--path-format should be one of {', '.join(FORMATS)}; found {path_format!r}")
     device = values.pop("device", None)
     given = pipeline.assignments(item.removeprefix("render.") for item in settings or [])
     changes = pipeline.merge_tables(tables(FLAGS, values), {"render": given})

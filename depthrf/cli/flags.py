@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import pipeline
-from depthrf.options import leaves
+from depthrf.errors import UsageError
+from depthrf.options import leaves, nearest
 from depthrf.stages.stage import STAGES
 
 
@@ -115,6 +116,32 @@ def tables(flags: Flags, values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def one_of(name: str, choices: Iterable[str]) -> dict[str, Any]:
+    """Arguments of ``typer.Option`` for a value out of several: the help shows them, the shell completes them, and
+    another value is told at once, before anything is looked for.
+
+    Args:
+        name: What the user knows the parameter as, for the message.
+        choices: The values.
+    """
+    known = tuple(choices)
+
+    def check(value: str | None) -> str | None:
+        if value is None or value in known:
+            return value
+        near = nearest(value, known)
+        found = f"{value!r}; did you mean {near!r}?" if near else repr(value)
+        raise UsageError(f"{name} should be one of {', '.join(known)}; found {found}")
+
+    return {"metavar": "|".join(known), "autocompletion": completion(known), "callback": check}
+
+
+def completion(values: Iterable[str]) -> Callable[[str], list[str]]:
+    """What the shell asks for the values that begin as what was typed."""
+    known = tuple(values)
+    return lambda incomplete: [value for value in known if value.startswith(incomplete)]
+
+
 def environment(name: str) -> str:
     """The environment variable of a flag in :data:`COMMON`: ``DEPTHRF_MAX_PHOTOS`` for ``max_photos``."""
     return f"DEPTHRF_{name.upper()}"
@@ -154,24 +181,28 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
         declared += declared.replace("--", "/--no-", 1)
     metadata = flag.field.metadata
     choices = metadata["choices"]
+    shown: dict[str, Any] = {}
+    if choices and metadata["or_file"]:
+        shown = {"metavar": "|".join([*choices, "FILE"]), "autocompletion": completion(choices)}
+    elif choices:
+        is_list = typing.get_origin(flag.hint) is tuple
+        shown = one_of(declared, choices)
+        if is_list:  # its items are checked where the text is split
+            del shown["callback"]
+            shown["metavar"] += ",..."
     text = metadata["help"]
     text = text[0].upper() + text[1:] + (f" (default: {flag.default})." if flag.default else ".")
     option = typer.Option(
         declared,
         help=text,
-        metavar="|".join([*choices, "FILE"] if metadata["or_file"] else choices) or None,
         rich_help_panel=flag.heading,
         envvar=environment(name) if name in COMMON else None,
         show_envvar=False,
-        autocompletion=_completion(choices) if choices else None,
+        **shown,
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
-
-
-def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
-    return lambda incomplete: [value for value in choices if value.startswith(incomplete)]
 
 
 def _kind(hint: Any) -> Any:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+import typing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from depthrf import console, pipeline
 from depthrf import options as declared
-from depthrf.cli.flags import each_option, tables, with_flags
+from depthrf.cli.flags import each_option, one_of, tables, with_flags
 from depthrf.cli.runs import RECONSTRUCT
 from depthrf.cli.shared import (
     DeviceOpt,
@@ -37,48 +40,53 @@ if TYPE_CHECKING:
 _KNOWN = STAGES | EXTRA
 
 
-def _chosen(stage: str | None) -> list[str]:
-    """The stage that was named, or all.
-
-    Raises:
-        UsageError: There is no such stage.
-    """
-    if stage is not None and stage not in _KNOWN:
-        raise UsageError(f"Unknown stage {stage!r}. Stages: {', '.join(_KNOWN)}")
-    return list(_KNOWN) if stage is None else [stage]
-
-
 def options(
-    stage: Annotated[str | None, typer.Argument(metavar="[" + "|".join(_KNOWN) + "]", show_default=False)] = None,
+    stage: Annotated[
+        str | None, typer.Argument(**one_of("STAGE", _KNOWN), help="Only those of this stage.", show_default=False)
+    ] = None,
     *,
     as_json: JsonOpt = False,
 ) -> None:
-    """Lists every option with its default, its bounds and what it is for: those of one stage, or of all."""
-    rows = [row for name in _chosen(stage) for row in _option_rows(name)]
+    """Lists every option with its default, what it may be, its unit and purpose: those of one stage, or of all."""
+    rows = [row for name in _named(stage) for row in option_rows(name)]
     if as_json:
         print_json(rows)
         return
     print_table(
         ("option", "default", "may be", "for"),
-        [(row["option"], declared.as_text(row["default"]), _allowed(row), row["help"]) for row in rows],
+        [(row["option"], declared.as_text(row["default"]), allowed(row), row["help"]) for row in rows],
     )
 
 
-def _option_rows(stage: str) -> list[dict[str, Any]]:
+def _named(stage: str | None) -> list[str]:
+    """The stage that was named, or all."""
+    return list(_KNOWN) if stage is None else [stage]
+
+
+def option_rows(stage: str) -> list[dict[str, Any]]:
+    """What is declared of each option of a stage, for tables, scripts and the documentation."""
     rows = []
-    for path, field, _ in each_option(_KNOWN[stage].Options, f"{stage}."):
+    for path, field, hint in each_option(_KNOWN[stage].Options, f"{stage}."):
         m, default = field.metadata, field.default
         plain = list(default) if isinstance(default, tuple) else default
         row = {"option": path, "default": plain, "choices": list(m["choices"]), "least": m["least"], "most": m["most"]}
-        rows.append({**row, "help": m["help"]})
+        rows.append({**row, "type": _type(hint), "help": m["help"]})
     return rows
 
 
-def _allowed(row: dict[str, Any]) -> str:
+def _type(hint: Any) -> str:
+    names = {bool: "yes or no", int: "whole number", float: "number", Path: "path", str: "text"}
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in hint.__args__ if kind is not type(None))
+    return f"list of {names[hint.__args__[0]]}" if typing.get_origin(hint) is tuple else names[hint]
+
+
+def allowed(row: dict[str, Any]) -> str:
+    """What an option may be: its choices, its bounds, or its type."""
     if row["choices"]:
         return ", ".join(row["choices"])
     if row["least"] is None and row["most"] is None:
-        return ""
+        return str(row["type"])
     return f"{declared.as_text(row['least'])}..{declared.as_text(row['most'])}"
 
 
@@ -135,12 +143,15 @@ def _memory(megabytes: float | None) -> str:
 
 def explain(
     workspace: WorkspaceArg,
-    stage: Annotated[str | None, typer.Argument(help="One stage, with all that it found.", show_default=False)] = None,
+    stage: Annotated[
+        str | None,
+        typer.Argument(**one_of("STAGE", _KNOWN), help="One stage, with all that it found.", show_default=False),
+    ] = None,
     *,
     as_json: JsonOpt = False,
 ) -> None:
     """Tells where a run's time went and what each stage decided, and whether its results still stand."""
-    opened, chosen = open_workspace(workspace), _chosen(stage)
+    opened, chosen = open_workspace(workspace), _named(stage)
     found = [facts for name in chosen if (facts := _facts(opened, name)) is not None]
     if not found:
         what = stage or "no stage"

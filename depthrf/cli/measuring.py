@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from depthrf import console, pipeline
+from depthrf.cli.flags import one_of
 from depthrf.cli.shared import JsonOpt, WorkspaceArg, print_json
+from depthrf.stages.measuring.given import METRES, point_of
 from depthrf.workspace import open_workspace
 
 
@@ -17,14 +19,13 @@ def measure(
     first: Annotated[str, typer.Argument(help="X,Y of the first point, pixels of the photo.", show_default=False)],
     second: Annotated[str, typer.Argument(help="X,Y of the second point.", show_default=False)],
     unit: Annotated[
-        str | None, typer.Option("--unit", help="m, cm, mm, ft or in (default: m, or scene units without a scale).")
+        str | None,
+        typer.Option("--unit", **one_of("--unit", METRES), help="Default: m, or scene units without a scale."),
     ] = None,
     *,
     as_json: JsonOpt = False,
 ) -> None:
     """Measures the length between two points of a photo, with its standard deviation."""
-    from depthrf.stages.measuring.given import point_of
-
     points = (point_of(first), point_of(second))
     opened = open_workspace(workspace)
     pipeline.check_run(opened, "measure", ("sfm", "merge"))

@@ -10,30 +10,32 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import __version__, console, pipeline
-from depthrf.cli.flags import group_flags, pipeline_flags, stage_flags, tables, with_flags
+from depthrf.cli.flags import group_flags, one_of, pipeline_flags, stage_flags, tables, with_flags
 from depthrf.cli.reports import write_at_the_end
 from depthrf.cli.shared import (
     DeviceOpt,
+    DryRunOpt,
     ForceOpt,
     JsonOpt,
     OutputOpt,
     PhotosArg,
     PipelineOpt,
     SetOpt,
+    UntilOpt,
     WorkspaceArg,
     check_folder,
     check_source,
     check_values,
     print_json,
-    print_table,
+    print_marked,
     run_evaluate,
     run_single,
+    tell_dry_run,
     writable,
 )
 from depthrf.errors import UsageError
-from depthrf.freshness import foresee
 from depthrf.options import build
-from depthrf.planning import make_plan
+from depthrf.planning import NAME, make_plan, read_settings
 from depthrf.stages import check as checking
 from depthrf.stages import evaluate as evaluation
 from depthrf.stages import export as exporting
@@ -116,12 +118,11 @@ def reconstruct(
     output: OutputOpt = None,
     preset: PipelineOpt = None,
     device: DeviceOpt = None,
-    first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
-    last: Annotated[str | None, typer.Option("--until", help="Last stage to run.")] = None,
+    first: Annotated[str | None, typer.Option("--from", **one_of("--from", STAGES), help="First stage to run.")] = None,
+    last: UntilOpt = None,
     force: ForceOpt = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say which stages would run, and why; nothing is written.")
-    ] = False,
+    dry_run: DryRunOpt = False,
+    as_json: JsonOpt = False,
     settings: SetOpt = None,
     **values: Any,
 ) -> None:
@@ -135,22 +136,17 @@ def reconstruct(
     plan = make_plan(preset, given, device, folders=(photos, folder))
     pipeline.check_paths(plan, stages)
     if dry_run:
-        _tell_plan(folder, plan, stages, force)
+        tell_dry_run(Workspace(folder.absolute()), plan, stages, force=force, as_json=as_json)
         return
     workspace = create_workspace(folder, photos)
     pipeline.run_plan(workspace, plan, stages, force=force)
-    if stages[-1] == "render":
+    video = rendering.video_path(workspace, plan["render"]) if stages[-1] == "render" else None
+    if video is not None:
         write_at_the_end(workspace)
-        console.result(rendering.video_path(workspace, plan["render"]))
-
-
-def _tell_plan(folder: Path, plan: pipeline.Plan, stages: tuple[str, ...], force: bool) -> None:
-    workspace = Workspace(folder.absolute())
-    why = foresee(workspace, plan, stages)
-    if force:
-        why = {stage: reasons or ("--force",) for stage, reasons in why.items()}
-    rows = [(s, "runs" if reasons else "stands", "; ".join(reasons)) for s, reasons in why.items()]
-    print_table(("stage", "", "why"), rows)
+    if as_json:
+        print_json({"workspace": workspace.root, "video": video})
+    elif video is not None:
+        console.result(video)
 
 
 @with_flags(DEMO)
@@ -168,6 +164,8 @@ def demo(
     from depthrf.demo.photos import write_demo
 
     photos = output / "photos"
+    given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(DEMO, values))
+    plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
     if not (output / "ground_truth" / "transforms.json").exists():
         begun = output / "demo.json"
         if output.exists() and any(output.iterdir()) and not begun.exists():
@@ -176,8 +174,6 @@ def demo(
         writable(lambda: write_json(begun, {"depthrf": __version__}), output)
         with console.stepwise() as progress:
             writable(lambda: write_demo(output, on_step=partial(progress, "rendering photos")), output)
-    given = pipeline.merge_tables({"ingest": {"photos": photos}}, tables(DEMO, values))
-    plan = make_plan(preset, pipeline.merge_tables(given, pipeline.assignments(settings or [])), device)
     workspace = create_workspace(output / "workspace", photos)
     pipeline.run_plan(workspace, plan, tuple(STAGES), force=False)
     scored: dict[str, Any] = {"photos": output / "held_out"}
@@ -194,15 +190,18 @@ def check(
     **values: Any,
 ) -> None:
     """Says in seconds whether these photos will do. The exit code is 1 if they will not."""
+    given = tables(CHECK, values)
+    check_values(given)
     check_source(photos)
-    checked = checking.run(photos, build(IngestOptions, tables(CHECK, values).get("ingest", {}), "the command line"))
+    _, own = read_settings(photos)
+    options = pipeline.merge_tables(own, given).get("ingest", {})
+    checked = checking.run(photos, build(IngestOptions, options, f"{photos / NAME} and the command line"))
     found = checked.report
     if as_json:
         print_json(checking.facts(checked))
     else:
-        colour = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.verdict]
-        typer.secho(found.verdict, fg=colour, bold=True, nl=False)
-        typer.echo(console.printable(f": {found.summary} {found.advice}"))
+        colour = "yellow" if found.verdict == "amber" else found.verdict
+        print_marked(found.verdict, colour, f": {found.summary} {found.advice}")
     if found.verdict == "red":
         sys.exit(1)
 
@@ -231,6 +230,7 @@ def ingest(
 @with_flags(EVALUATE)
 def evaluate(workspace: WorkspaceArg, *, force: ForceOpt = False, as_json: JsonOpt = False, **values: Any) -> None:
     """The command of the evaluation."""
+    build(evaluation.Options, tables(EVALUATE, values), "the command line")
     if values["photos"] is not None:
         check_folder(values["photos"])
     opened = open_workspace(workspace)
@@ -244,8 +244,8 @@ def evaluate(workspace: WorkspaceArg, *, force: ForceOpt = False, as_json: JsonO
 @with_flags(EXPORT)
 def export(workspace: WorkspaceArg, *, force: ForceOpt = False, **values: Any) -> None:
     """The command of the export."""
+    options = build(exporting.Options, tables(EXPORT, values), "the command line")
     opened = open_workspace(workspace)
     with lock(opened):
-        options = build(exporting.Options, tables(EXPORT, values), "the command line")
         pipeline.run_stage(opened, "export", options, force=force)
     console.result(exporting.export_folder(opened))

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from depthrf import console, distributed, pipeline
-from depthrf.cli.flags import environment
+from depthrf.cli.flags import completion, environment, one_of
 from depthrf.device import CHOICES
 from depthrf.errors import UsageError
+from depthrf.freshness import foresee
 from depthrf.options import build, with_absolute_paths
 from depthrf.stages import evaluate
+from depthrf.stages.stage import STAGES
 from depthrf.storage import json_text
 from depthrf.workspace import Workspace, lock
 
@@ -30,12 +32,26 @@ WorkspaceArg = Annotated[Path, typer.Argument(help="Workspace folder of an earli
 OutputOpt = Annotated[
     Path | None, typer.Option("-o", "--output", help="Workspace folder (default: PHOTOS-depthrf in this folder).")
 ]
+
+
+def _known_preset(name: str | None) -> str | None:
+    if name is not None:
+        pipeline.load_pipeline(name)
+    return name
+
+
+_PRESET: dict[str, Any] = {
+    "metavar": "NAME|FILE",
+    "envvar": environment("pipeline"),
+    "show_envvar": False,
+    "callback": _known_preset,
+    "autocompletion": lambda incomplete: completion(pipeline.presets())(incomplete),
+}
 PipelineOpt = Annotated[
     str | None,
     typer.Option(
         "--pipeline",
-        envvar=environment("pipeline"),
-        show_envvar=False,
+        **_PRESET,
         help="Preset name or .toml file (default: `default` with a GPU, `cpu` without).",
     ),
 ]
@@ -43,8 +59,7 @@ StagePipelineOpt = Annotated[
     str | None,
     typer.Option(
         "--pipeline",
-        envvar=environment("pipeline"),
-        show_envvar=False,
+        **_PRESET,
         help="Preset name or .toml file for this run (default: the workspace's; if it has none, as for reconstruct).",
     ),
 ]
@@ -52,7 +67,7 @@ DeviceOpt = Annotated[
     str | None,
     typer.Option(
         "--device",
-        metavar="|".join(CHOICES),
+        **one_of("--device", CHOICES),
         envvar=environment("device"),
         show_envvar=False,
         help="Where to compute (default: auto).",
@@ -60,7 +75,16 @@ DeviceOpt = Annotated[
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 SetOpt = Annotated[
-    list[str] | None, typer.Option("--set", help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any other option, e.g. train.optimiser.batch_rays=2048; repeatable. `depthrf options` lists them.",
+    ),
+]
+UntilOpt = Annotated[str | None, typer.Option("--until", **one_of("--until", STAGES), help="Last stage to run.")]
+DryRunOpt = Annotated[
+    bool, typer.Option("--dry-run", help="Only say which stages would run, and why; nothing is written.")
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Run stages again even when nothing changed.")]
 
@@ -93,6 +117,30 @@ def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(console.cell, row))
     Console(highlight=False).print(table)
+
+
+def print_marked(mark: str, colour: str, text: str) -> None:
+    """A line on stdout whose first word is in colour, where stdout is a terminal and ``NO_COLOR`` is not set."""
+    from rich.console import Console
+    from rich.text import Text
+
+    line = Text.assemble((mark, f"bold {colour}"), console.printable(text))
+    Console(highlight=False, soft_wrap=True).print(line)
+
+
+def tell_dry_run(
+    workspace: Workspace, plan: pipeline.Plan, stages: tuple[str, ...], *, force: bool, as_json: bool
+) -> None:
+    """What ``--dry-run`` prints: which of the stages would run, and why."""
+    why = foresee(workspace, plan, stages)
+    if force:
+        why = {stage: reasons or ("--force",) for stage, reasons in why.items()}
+    if as_json:
+        print_json([{"stage": stage, "runs": bool(reasons), "why": reasons} for stage, reasons in why.items()])
+        return
+    print_table(
+        ("stage", "", "why"), [(s, "runs" if reasons else "stands", "; ".join(reasons)) for s, reasons in why.items()]
+    )
 
 
 def print_json(value: Any) -> None:

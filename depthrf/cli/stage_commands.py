@@ -16,7 +16,9 @@ from depthrf.workspace import open_workspace
 
 StageSetOpt = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any option, KEY=VALUE as in the stage's table of a pipeline file; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any option, as in the stage's table of a pipeline file; repeatable."
+    ),
 ]
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthrf import console
+from depthrf.cli.flags import completion
+from depthrf.cli.help import GroupedHelp, with_common_flags
 from depthrf.cli.shared import JsonOpt, WorkspaceArg, print_json, print_table, writable
 from depthrf.errors import UsageError
 from depthrf.workspace import open_workspace
@@ -16,6 +18,17 @@ from depthrf.workspace import open_workspace
 if TYPE_CHECKING:
     from depthrf.doctor import Finding
 
+
+def _weights_named(incomplete: str) -> list[str]:
+    from depthrf.io.weights import manifest as weights
+
+    return completion(weights.manifest())(incomplete)
+
+
+NameArg = Annotated[
+    str,
+    typer.Argument(help="Their name, as `weights list` shows it.", show_default=False, autocompletion=_weights_named),
+]
 weights_app = typer.Typer(help="Weights of the networks: list, fetch, verify, path.", no_args_is_help=True)
 plot_app = typer.Typer(help="Pictures that explain a run: poses, curves, ray.", no_args_is_help=True)
 
@@ -32,22 +45,19 @@ def doctor(
     if as_json:
         print_json(findings)
     else:
-        _print_findings(findings)
+        print_table(("", "what", "found", "to do"), [(_mark(f), f.what, f.found, f.fix or "") for f in findings])
     if any(f.required for f in findings):
         sys.exit(1)
 
 
-def _print_findings(findings: list[Finding]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for f in findings:
-        mark = "[green]ok[/]" if f.fix is None else "[red]error[/]" if f.required else "[yellow]warning[/]"
-        table.add_row(mark, f.what, console.cell(f.found) + (f"\n-> {console.cell(f.fix)}" if f.fix else ""))
-    console.console().print(table)
+def _mark(finding: Finding) -> str:
+    if finding.fix is None:
+        return "ok"
+    return "error" if finding.required else "warning"
 
 
-@weights_app.command("list")
+@weights_app.command("list", cls=GroupedHelp)
+@with_common_flags
 def weights_list(*, as_json: JsonOpt = False) -> None:
     """Lists known weights, their licences, and whether they are here."""
     from depthrf.io.weights import manifest as weights
@@ -61,31 +71,35 @@ def weights_list(*, as_json: JsonOpt = False) -> None:
     print_table(("weights", "for", "licence", "file"), rows)
 
 
-@weights_app.command("fetch")
-def weights_fetch(name: str) -> None:
+@weights_app.command("fetch", cls=GroupedHelp)
+@with_common_flags
+def weights_fetch(name: NameArg) -> None:
     """Shows the licence of weights, then downloads them into the cache."""
     from depthrf.io.weights import manifest as weights
 
     console.result(weights.fetch(name))
 
 
-@weights_app.command("verify")
-def weights_verify(name: str) -> None:
+@weights_app.command("verify", cls=GroupedHelp)
+@with_common_flags
+def weights_verify(name: NameArg) -> None:
     """Checks the size and checksum of downloaded weights."""
     from depthrf.io.weights import manifest as weights
 
     console.result(weights.verify(name))
 
 
-@weights_app.command("path")
-def weights_path(name: str) -> None:
+@weights_app.command("path", cls=GroupedHelp)
+@with_common_flags
+def weights_path(name: NameArg) -> None:
     """Prints where the weights are or would be."""
     from depthrf.io.weights import manifest as weights
 
     console.result(weights.path(name))
 
 
-@plot_app.command("poses")
+@plot_app.command("poses", cls=GroupedHelp)
+@with_common_flags
 def plot_poses(
     source: Annotated[
         Path,
@@ -108,7 +122,8 @@ def plot_poses(
     console.result(folder / "poses.html")
 
 
-@plot_app.command("curves")
+@plot_app.command("curves", cls=GroupedHelp)
+@with_common_flags
 def plot_curves(
     workspaces: Annotated[list[Path], typer.Argument(help="One or more workspaces to compare.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for curves.png.")] = None,
@@ -123,7 +138,8 @@ def plot_curves(
     console.result(path)
 
 
-@plot_app.command("ray")
+@plot_app.command("ray", cls=GroupedHelp)
+@with_common_flags
 def plot_ray(
     workspace: WorkspaceArg,
     view: Annotated[str, typer.Option(help="Name of the photo.", show_default=False)],
@@ -131,11 +147,11 @@ def plot_ray(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the picture.")] = None,
 ) -> None:
     """Draws the depth bound on one ray: cumulative weights, their Gaussian bounds, and what the loss penalises."""
-    opened = open_workspace(workspace)
     try:
         x, y = (float(part) for part in pixel.split(","))
     except ValueError:
         raise UsageError(f"--pixel takes X,Y, for example 320,240; found {pixel!r}") from None
+    opened = open_workspace(workspace)
     from depthrf.plot import ray
 
     found = ray.trace(opened, view, (x, y))

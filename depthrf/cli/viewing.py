@@ -10,7 +10,6 @@ import typer
 
 from depthrf import console, pipeline
 from depthrf.cli.shared import DeviceOpt, WorkspaceArg
-from depthrf.device import CHOICES
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.workspace import open_workspace
 
@@ -40,8 +39,6 @@ def view(
     pipeline.check_run(opened, "view", ("sfm",))
     if not opened.checkpoint.is_file():
         raise UsageError(f"view needs a trained field. Run: depthrf train {workspace}")
-    if device is not None and device not in CHOICES:
-        raise UsageError(f"--device should be one of {', '.join(CHOICES)}; found {device!r}")
     try:
         import viser  # noqa: F401
     except ImportError:
