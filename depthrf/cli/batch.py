@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from depthrf.cli.flags import one_of, tables, with_flags
 from depthrf.cli.runs import RECONSTRUCT
 from depthrf.cli.shared import (
     DeviceOpt,
+    DryRunOpt,
     JsonOpt,
     PipelineOpt,
     SetOpt,
@@ -23,6 +24,12 @@ from depthrf.cli.shared import (
     writable,
 )
 from depthrf.device import has_cuda_driver
+from depthrf.freshness import foresee
+from depthrf.planning import make_plan
+from depthrf.workspace import Workspace
+
+if TYPE_CHECKING:
+    from depthrf.batch.scenes import Scene
 
 ENGINES = ("local", "ray")
 
@@ -49,6 +56,7 @@ def batch(
     device: DeviceOpt = None,
     settings: SetOpt = None,
     *,
+    dry_run: DryRunOpt = False,
     as_json: JsonOpt = False,
     **values: Any,
 ) -> None:
@@ -59,6 +67,14 @@ def batch(
     given = pipeline.merge_tables(tables(RECONSTRUCT, values), pipeline.assignments(settings or []))
     check_values(given)
     found = find_scenes(scenes, output)
+    if dry_run:
+        console.set_volume(quiet=True)  # each scene would name its preset
+        why = {scene.name: _foreseen(scene, given, preset, device, last) for scene in found}
+        if as_json:
+            print_json(why)
+        else:
+            print_table(("scene", "runs", "why"), [_foreseen_row(name, reasons) for name, reasons in why.items()])
+        return
     work = engines.Work(
         _arguments(given, preset, device, last),
         evaluate=last is None and bool(given.get("ingest", {}).get("holdout")),
@@ -79,6 +95,21 @@ def batch(
         print_table(summary.HEADING, summary.rows(outcomes))
     if any(outcome.verdict != "done" for outcome in outcomes):
         sys.exit(1)
+
+
+def _foreseen(
+    scene: Scene, given: dict[str, Any], preset: str | None, device: str | None, last: str | None
+) -> dict[str, tuple[str, ...]]:
+    """Why each stage of a scene would run."""
+    changes = pipeline.merge_tables(given, {"ingest": {"photos": scene.photos}})
+    plan = make_plan(preset, changes, device, folders=(scene.photos, scene.workspace))
+    return foresee(Workspace(scene.workspace), plan, pipeline.select(None, last))
+
+
+def _foreseen_row(name: str, why: dict[str, tuple[str, ...]]) -> tuple[str, str, str]:
+    running = {stage: reasons for stage, reasons in why.items() if reasons}
+    first = "; ".join(next(iter(running.values()), ()))
+    return name, ", ".join(running) or "nothing", first
 
 
 def _num_gpus() -> int:

@@ -181,7 +181,7 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
         declared += declared.replace("--", "/--no-", 1)
     metadata = flag.field.metadata
     choices = metadata["choices"]
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {"metavar": "TEXT"} if typing.get_origin(kind) is list else {}
     if choices and metadata["or_file"]:
         shown = {"metavar": "|".join([*choices, "FILE"]), "autocompletion": completion(choices)}
     elif choices:

@@ -58,6 +58,18 @@ def test_wrong_scenes_are_told(rooms: Path, tmp_path: Path) -> None:
         find_scenes([str(rooms / "attic"), str(tmp_path / "other" / "attic")], tmp_path)
 
 
+def test_a_dry_run_says_what_each_scene_would_run(rooms: Path, tmp_path: Path) -> None:
+    assert depthrf("ingest", rooms / "attic", "-o", tmp_path / "out" / "attic").returncode == 0
+    arguments = ("batch", rooms / "attic", rooms / "bath", "-o", tmp_path / "out", "--dry-run", "--until", "sfm")
+    done = depthrf(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines == ["scene\truns\twhy", "attic\tsfm\tit has not run yet", "bath\tingest, sfm\tit has not run yet"]
+    assert done.stderr == ""
+    assert json.loads(depthrf(*arguments, "--json").stdout)["attic"] == {"ingest": [], "sfm": ["it has not run yet"]}
+    assert not (tmp_path / "out" / "bath").exists()
+
+
 def test_a_scene_that_fails_does_not_stop_the_rest(rooms: Path, tmp_path: Path) -> None:
     (rooms / "bath" / "0.jpg").unlink()
     (rooms / "bath" / "1.jpg").unlink()
