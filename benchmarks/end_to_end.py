@@ -1,9 +1,10 @@
 """Whole sets of photos, reconstructed, rendered, scored and timed.
 
-    python -m benchmarks.end_to_end demo|fox-18|fox-9|kitchen-10|kitchen-18 -o DIR
+    python -m benchmarks.end_to_end demo|fox-18|fox-9|fox-6|fox-5|kitchen-10|kitchen-18 -o DIR
 
-    fox-18, fox-9, kitchen-10   that many of the 50 fox photos or 30 colour frames of the kitchen, at equal steps, as a
-                                bare folder with the `cpu` preset; the others are registered to the model and scored
+    fox-18, fox-9, fox-6,       that many of the 50 fox photos or 30 colour frames of the kitchen, at equal steps, as a
+    kitchen-10                  bare folder with the `cpu` preset; the others are registered to the model and scored
+    fox-5                       the same, but each photo is scored by a field trained on the four others
     kitchen-18                  18 RGB-D frames with given poses and sensor depth, `rgbd` preset; 12 held-out frames are
                                 scored at their given poses
     demo                        the made-up room
@@ -51,7 +52,7 @@ def demo(folder: Path) -> dict[str, Any]:
     return {"wall": wall, **report(workspace), **pose_errors(workspace, folder / "ground_truth" / "transforms.json")}
 
 
-def bare(scene: str, count: int, folder: Path) -> dict[str, Any]:
+def bare(scene: str, count: int, folder: Path, *, leave_one_out: bool = False) -> dict[str, Any]:
     source = DATA / scene
     names = sorted(p.name for p in (source / "images").iterdir())
     chosen = {names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)}
@@ -61,7 +62,8 @@ def bare(scene: str, count: int, folder: Path) -> dict[str, Any]:
             shutil.copy(source / "images" / name, folder / part / name)
     wall = depthrf("reconstruct", folder / "train", "-o", folder / "ws", "--pipeline", "cpu")
     workspace = Workspace(folder / "ws")
-    depthrf("evaluate", workspace.root, "--photos", folder / "held_out")
+    scored = ["--leave-one-out"] if leave_one_out else ["--photos", folder / "held_out"]
+    depthrf("evaluate", workspace.root, *scored)
     return {"wall": wall, **report(workspace), **pose_errors(workspace, source / "transforms.json")}
 
 
@@ -118,6 +120,8 @@ SETS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "demo": demo,
     "fox-18": partial(bare, "fox", 18),
     "fox-9": partial(bare, "fox", 9),
+    "fox-6": partial(bare, "fox", 6),
+    "fox-5": partial(bare, "fox", 5, leave_one_out=True),
     "kitchen-10": partial(bare, "kitchen", 10),
     "kitchen-18": kitchen,
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthrf.errors import UsageError
+from depthrf.errors import DepthrfError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,12 @@ def free_memory(device: torch.device) -> int | None:
         import torch
 
         return torch.cuda.mem_get_info(device)[0]
+    return free_main_memory()
+
+
+def free_main_memory() -> int | None:
+    """Bytes of main memory that can be allocated, files that are merely cached included; None where no system tells
+    (only Linux does)."""
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
@@ -43,6 +49,22 @@ def free_memory(device: torch.device) -> int | None:
     with contextlib.suppress(OSError, ValueError):  # no such group, or it has no limit
         free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return free
+
+
+def require_memory(needed: float, what: str, advice: str) -> None:
+    """Refuses work that would not fit, before it drives the machine to swapping.
+
+    Args:
+        needed: Bytes of main memory.
+        what: The work, as the subject of a sentence.
+        advice: A sentence that says what to do instead.
+
+    Raises:
+        DepthrfError: Less than that is free.
+    """
+    free = free_main_memory()
+    if free is not None and needed > free:
+        raise DepthrfError(f"{what} takes {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. {advice}")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from depthrf.forecast.cost import Cost
 from depthrf.forecast.stopwatch import trial
 from depthrf.forecast.work import Work
 from depthrf.options import seconds_of
-from depthrf.stages.filming.options import CODECS
+from depthrf.stages.filming.options import CODECS, FRAME_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,6 @@ between equal ones are interpolated."""
 
 _PREFLIGHT = 14 * 160 * 120
 """Pixels of the thumbnails that are looked at before a film."""
-
-_PICTURE = 60e-6
-"""MB that a pixel of the frame that is being rendered takes."""
 
 _ENCODED = 8
 
@@ -141,5 +138,5 @@ def film_cost(work: Work, options: FilmOptions, trainer: Trainer, scratch: Path)
     pixel = _TRAINED * rendered.seconds / (tile.width * tile.height)
     each = pixel * pixels + 2.0 * written.seconds + encoded.seconds / _ENCODED  # colour and depth are kept
     seconds = compiled.seconds + _PREFLIGHT * pixel + frames * each
-    memory = None if whole.memory_mb is None else whole.memory_mb + _PICTURE * pixels
+    memory = None if whole.memory_mb is None else whole.memory_mb + 1e-6 * FRAME_BYTES * pixels
     return Cost(seconds, memory, f"{frames} frames at {camera.width}×{camera.height}")

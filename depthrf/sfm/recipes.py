@@ -52,6 +52,11 @@ class Features:
     pairing: Pairing = Pairing()
 
 
+def extraction_bytes(side: int) -> float:
+    """Memory that one thread of SIFT extraction takes for a photo whose longer side has ``side`` pixels."""
+    return 0.65e9 * (side / 1600) ** 2
+
+
 @dataclass(frozen=True)
 class LearnedFeatures:
     """XFeat keypoints matched by LighterGlue (:mod:`depthrf.sfm.learned`).

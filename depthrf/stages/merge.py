@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf import console
+from depthrf.device import require_memory
 from depthrf.io.depth.reports import PriorPhoto, PriorReport
 from depthrf.io.depth.scale import SceneScale
 from depthrf.io.depth.sensor_maps import MAX_DEPTH_M, MetresByStem, open_sensor_maps
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 HELP = "merges sensor depth, aligned and stereo depth and keypoints into the depth prior."
 REQUIRES = ("sfm", "align")
+
+
+# Memory of merging one photo's depth, for each of its pixels; measured up to 4000x3000.
+_BYTES_PER_PIXEL = 100
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,13 @@ def run(workspace: Workspace, options: Options) -> Summary:
     and ``depth/scale.json``.
 
     Raises:
-        DepthrfError: A depth file is damaged or of the wrong type.
+        DepthrfError: A depth file is damaged or of the wrong type, or a photo's maps do not fit into memory.
         UsageError: A known length names a photo or a point that cannot be measured.
     """
     from depthrf.io.poses.colmap import load_scene
 
     scene = load_scene(workspace.undistorted_sparse)
+    _check_memory(scene)
     maps = open_sensor_maps(workspace)
     fresh_dir(workspace.prior_depth)
     if (found_range := maps.range_of(scene.views, options.max_sensor_depth)) is not None:
@@ -114,6 +120,12 @@ def run(workspace: Workspace, options: Options) -> Summary:
     # Beside the prior, not in it: another scale trains no other field.
     write_json(workspace.scale, scale)
     return _summary(photos, scale)
+
+
+def _check_memory(scene: SparseScene) -> None:
+    largest = max((view.camera for view in scene.views), key=lambda camera: camera.width * camera.height)
+    what = f"Merging the depth of a photo of {largest.width}x{largest.height}"
+    require_memory(_BYTES_PER_PIXEL * largest.width * largest.height, what, "Reconstruct from smaller copies.")
 
 
 def _merge_all(workspace: Workspace, scene: SparseScene, sources: DepthSources) -> dict[str, PriorPhoto]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf import console, device
+from depthrf.device import require_memory
 from depthrf.errors import DepthrfError
-from depthrf.stages.filming.options import CODECS, PATHS
+from depthrf.stages.filming.options import CODECS, FRAME_BYTES, PATHS
 from depthrf.stages.filming.options import Options as Options
 from depthrf.storage import write_json
 from depthrf.workspace import Workspace, fingerprints
@@ -144,6 +145,7 @@ def _approved(
         console.warn("no photo has a depth prior, so nothing says which parts of the film the photos saw")
     problems: list[str] = []
     for film in films(options, photos, trust, depths):
+        _check_memory(film, options)
         _say_size(options, photos, field, film)
         found = preflight(field, film.views, photos, workspace.undistorted_images, depths)
         if not found.problems or options.allow_untrusted:
@@ -158,6 +160,12 @@ def _approved(
         f"No {options.path} is worth rendering: {'; '.join(problems)}. Train longer, try another --path, or render it "
         "nevertheless with --allow-untrusted."
     )
+
+
+def _check_memory(film: Film, options: Options) -> None:
+    width, height = film.camera.width, film.camera.height
+    advice = f"Make a smaller film: --set render.max_side={options.max_side // 2}"
+    require_memory(FRAME_BYTES * width * height, f"Rendering {width}x{height}", advice)
 
 
 def _say_size(options: Options, photos: Sequence[View], field: TrainedField, film: Film) -> None:

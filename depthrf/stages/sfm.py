@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf import console
+from depthrf.device import require_memory
 from depthrf.errors import DepthrfError
 from depthrf.io.photos.table import PhotoCopy, read_copies
 from depthrf.stages.posing.options import Options as Options
@@ -85,6 +86,7 @@ def run(workspace: Workspace, options: Options) -> Summary:
     photos = read_copies(workspace.photos)
     poses = options.poses or (workspace.given_poses if workspace.given_poses.is_file() else None)
     _check_count(workspace, photos, poses)
+    _check_memory(photos, options)
     joined = _read_poses(workspace, photos, poses) if poses is not None else None
     if joined is None:
         job: Job = reconstruct_job(workspace, photos, options)
@@ -105,6 +107,14 @@ def _check_count(workspace: Workspace, photos: list[PhotoCopy], poses: Path | No
 
     if len(photos) < (MIN_PHOTOS if poses is None else 2):
         raise DepthrfError(f"{too_few(len(photos))} Photo by photo: {workspace.photos}")
+
+
+def _check_memory(photos: list[PhotoCopy], options: Options) -> None:
+    from depthrf.sfm.recipes import extraction_bytes
+
+    side = min(options.max_image_size, max(max(photo.width, photo.height) for photo in photos))
+    advice = f"Find them in smaller photos: --set sfm.max_image_size={side // 2}"
+    require_memory(extraction_bytes(side), f"Finding keypoints in photos of {side} pixels", advice)
 
 
 def _read_poses(workspace: Workspace, photos: list[PhotoCopy], poses: Path) -> JoinedPoses:

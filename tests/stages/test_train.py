@@ -302,11 +302,10 @@ def test_memory_is_looked_at_before_the_start(
     monkeypatch.setattr(device, "free_memory", lambda target: 800_000)
     train.run(workspace, options(steps=2))
     assert "rays at a time" in capsys.readouterr().err
-    free = iter([10**9, 1000])
-    monkeypatch.setattr(device, "free_memory", lambda target: next(free))
+    monkeypatch.setattr(device, "free_memory", lambda target: 1000)
     with pytest.raises(DepthrfError, match="Training needs"):
         train.run(workspace, options(steps=2))
-    monkeypatch.setattr(device, "free_memory", lambda target: 1000)
+    monkeypatch.setattr(device, "free_main_memory", lambda: 1000)
     with pytest.raises(DepthrfError, match="Loading 4 photos at 48 pixels"):
         train.run(workspace, options(steps=2))
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from depthrf.device import free_main_memory
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.jobs import CameraGroup
-from depthrf.sfm.recipes import Features, LearnedFeatures
+from depthrf.sfm.recipes import Features, LearnedFeatures, extraction_bytes
 
 _GUESSED_FOCAL = 1.2  # of the longer side; COLMAP's guess, refined by the mapper
-_GIGABYTES_PER_THREAD = 0.6  # of extraction at 1600 pixels
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,10 @@ def extraction_options(features: Features, threads: int) -> pycolmap.FeatureExtr
 def _extraction_threads(threads: int, max_image_size: int) -> int:
     """As many threads as asked for (0: all cores) and as free memory allows."""
     cores = threads or os.cpu_count() or 1
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (AttributeError, OSError, ValueError):
+    free = free_main_memory()
+    if free is None:
         return cores
-    return max(1, min(cores, int(free / (_GIGABYTES_PER_THREAD * (max_image_size / 1600) ** 2))))
+    return max(1, min(cores, int(free / extraction_bytes(max_image_size))))
 
 
 def matching_options(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthrf import console
-from depthrf.device import resolve
+from depthrf.device import require_memory, resolve
 from depthrf.io.depth.reports import StereoReport
 from depthrf.options import to_dict
 from depthrf.storage import fingerprint, fresh_dir, read_json, write_json
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # With this many other photos or fewer, one that agrees is enough.
 _ONE_IS_ENOUGH = 3
+# Memory of matching one photo, for each of its pixels; measured from 240 to 960 pixels with 128 planes.
+_BYTES_PER_PIXEL = 3400
 
 
 def matches_dir(workspace: Workspace) -> Path:
@@ -37,7 +39,7 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
     Matches of an earlier, interrupted run with the same options and photos are kept.
 
     Raises:
-        DepthrfError: A photo cannot be read.
+        DepthrfError: A photo cannot be read, or matching does not fit into memory.
     """
     import torch
 
@@ -47,6 +49,8 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
     from depthrf.io.poses.colmap import load_scene
 
     scene, target = load_scene(workspace.undistorted_sparse), resolve(device)
+    if target.type == "cpu":
+        _check_memory(scene, options.max_side)
     ranked = choose_neighbours(scene, max(options.neighbours, options.checks))
     _match_all(workspace, scene, [others[: options.neighbours] for others in ranked], options, target)
     maps = []
@@ -57,6 +61,14 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
         maps.append(DepthMap(view.with_camera(view.camera.fitted(options.max_side)), depth, sigma))
     fused = _fuse_all(maps, [others[: options.checks] for others in ranked], _keypoint_sigma(scene))
     return _write_all(workspace, scene, fused)
+
+
+def _check_memory(scene: SparseScene, max_side: int) -> None:
+    cameras = [view.camera.fitted(max_side) for view in scene.views]
+    side = max(max(camera.width, camera.height) for camera in cameras)
+    needed = _BYTES_PER_PIXEL * max(camera.width * camera.height for camera in cameras)
+    advice = f"Use a smaller size: --set depth.stereo.max_side={max(64, side // 2)}"
+    require_memory(needed, f"Stereo depth at {side} pixels", advice)
 
 
 def load_stereo_prior(workspace: Workspace, stem: str, camera: Camera) -> DepthPrior | None:

@@ -11,6 +11,10 @@ PATHS = ("tour", "orbit", "spiral", "sphere", "dolly", "still")  # those of geom
 CODECS = {"h264": ".mp4", "h265": ".mp4", "prores": ".mov", "vp9": ".webm"}  # those of io.encoding, with their endings
 
 
+FRAME_BYTES = 60
+"""Memory that a pixel of the frame takes that is being rendered."""
+
+
 @dataclass(frozen=True)
 class Options:
     path: str = option("tour", "camera path, or a file (depthrf, nerfstudio, COLMAP)", choices=PATHS, or_file=True)

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from depthrf import device
-from depthrf.errors import DepthrfError
+from depthrf.device import require_memory
 from depthrf.geometry.camera import Camera, DepthPrior, View, containing_pixels
 from depthrf.geometry.transforms import Similarity
 from depthrf.io.depth.depth_maps import read_prior
@@ -74,12 +73,8 @@ def load(
     scene = scene_of(model, workspace.undistorted_sparse)
     views = [view.with_camera(view.camera.fitted(max_side)) for view in scene.views]
     needed = 2 * pixel_bytes(sum(view.camera.width * view.camera.height for view in views), pixels)
-    free = device.free_memory(torch.device("cpu"))
-    if free is not None and needed > free:
-        raise DepthrfError(
-            f"Loading {len(views)} photos at {max_side} pixels takes {needed / 1e9:.1f} GB of memory, "
-            f"{free / 1e9:.1f} GB are free. Use smaller ones: --set train.max_side={max(64, max_side // 2)}"
-        )
+    advice = f"Use smaller ones: --set train.max_side={max(64, max_side // 2)}"
+    require_memory(needed, f"Loading {len(views)} photos at {max_side} pixels", advice)
     similarity = frame[0] if frame else normalising_similarity(views, scene.points)
     images, used, priors, depths = [], [], [], [np.concatenate([d.depth for d in scene.depths.values()])]
     for view in views:
