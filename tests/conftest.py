@@ -50,21 +50,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _tell_bad_input(session.config, cases, tests)
 
 
-class _Workers:
-    """What only several processes need (pytest-xdist)."""
-
-    def __init__(self) -> None:
-        self._told = False
-
-    def pytest_testnodedown(self, node: Any) -> None:
-        if not self._told and "bad_input" in getattr(node, "workeroutput", {}):
-            self._told = True
-            _tell_bad_input(node.config, *node.workeroutput["bad_input"])
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(_Workers())
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One process of pytest-xdist has ended. All of them have collected the same."""
+    if node.gateway.id == "gw0" and "bad_input" in (output := getattr(node, "workeroutput", {})):
+        _tell_bad_input(node.config, *output["bad_input"])
 
 
 def _tell_bad_input(config: pytest.Config, cases: int, tests: int) -> None:
