@@ -104,18 +104,25 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is a file; expected a folder of photos.")
 
 
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
 def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: in columns on a terminal, and to a script one row a line with tabs between its cells."""
+    """A table on stdout: in columns on a terminal, and to a script one row a line with tabs between its cells.
+
+    Cells that say ``ok``, ``warning`` or ``error`` are in colour.
+    """
     if not sys.stdout.isatty():
         for row in (heading, *rows):
             console.result("\t".join(" ".join(cell.split()) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*heading, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*map(console.cell, row))
+        table.add_row(*(Text(console.printable(cell), _COLOURS.get(cell, "")) for cell in row))
     Console(highlight=False).print(table)
 
 
