@@ -141,7 +141,7 @@ def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    if console.is_verbose():
+    if console.is_verbose() and not isinstance(sys.exception(), KeyboardInterrupt | typer.Abort):
         for line in traceback.format_exc().splitlines():
             console.detail(line)
     console.error(message)
