@@ -41,7 +41,7 @@ def console() -> Console:
     """The console all messages go to (stderr: stdout is left to results)."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def printable(text: str) -> str:

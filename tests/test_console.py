@@ -42,6 +42,12 @@ def test_names_in_any_language_stay(text: str) -> None:
     assert console.printable(text) == text
 
 
+def test_colons_in_names_are_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note("a:v:0.jpg")
+    console.warn(":smile:")
+    assert capsys.readouterr().err.split() == ["a:v:0.jpg", "warning:", ":smile:"]
+
+
 def test_cells_of_tables_are_neither_markup_nor_escape_sequences() -> None:
     table = Table(box=None, show_header=False)
     table.add_row(console.cell("a[bold]b \x1b[31m"))
