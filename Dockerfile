@@ -1,43 +1,78 @@
-# depthrf for GPU machines. torch's own wheels bring the CUDA libraries; the host needs the NVIDIA driver and the
-# NVIDIA Container Toolkit only.
-FROM python:3.12.8-slim-bookworm
+# depthrf as an image: target `gpu` (torch with CUDA; the host needs the NVIDIA driver and the NVIDIA Container Toolkit)
+# and target `cpu` (smaller). packaging/build_image.sh builds both, packaging/README.md says more.
+ARG BASE=debian:bookworm-slim
 
-# OpenCV and Open3D link these; Triton compiles the launcher of the CUDA kernels with gcc.
+# A folder with wheels that TORCH_WHEELS names, if one is given by --build-context wheels=FOLDER.
+FROM scratch AS wheels
+
+# What both images run on. OpenCV and Open3D link these libraries. tini passes signals on and reaps what workers leave.
+FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libgl1 libegl1 libx11-6 libglib2.0-0 libgomp1 libusb-1.0-0 gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
-
-ENV PYTHONUNBUFFERED=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+        python3 ca-certificates tini libgl1 libegl1 libx11-6 libglib2.0-0 libgomp1 libusb-1.0-0 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 depthrf \
+    && mkdir /weights /data \
+    && chown depthrf:depthrf /weights /data \
+    && chmod 1777 /weights
+ENV PATH=/opt/depthrf/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
     DEPTHRF_WEIGHTS=/weights \
     HOME=/tmp
+VOLUME /weights
+WORKDIR /data
+HEALTHCHECK --interval=10m --timeout=3m --start-period=3m CMD ["depthrf", "doctor"]
+ENTRYPOINT ["tini", "-s", "--", "depthrf"]
+CMD ["--help"]
 
-WORKDIR /opt/depthrf
-# The heavy packages in a layer of their own, pinned; editing depthrf does not fetch them again.
-RUN pip install \
-        "torch==2.15.0" "timm==1.0.31" "numpy==2.4.6" "numba==0.68.1" "opencv-python==5.0.0.93" \
-        "pycolmap==4.2.1" "open3d==0.20.0" "pillow==13.0.0" "pillow-heif==1.8.1" \
-        "imageio-ffmpeg==0.8.1" "torchmetrics==1.9.0" "matplotlib==3.11.2" "OpenEXR==3.5.3" \
-        "typer==0.29.2" "rich==15.0.0" "scipy==1.17.1" "msgspec==0.22.0" "platformdirs==4.14.8" "jinja2==3.1.6" \
-        "kornia==0.9.0"
+FROM runtime AS build
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PIP_NO_DEPS=1 \
+    PIP_REQUIRE_HASHES=1
+WORKDIR /src
+COPY packaging/requirements-build.txt packaging/
+RUN --mount=type=cache,target=/tmp/.cache/pip \
+    python3 -m venv /opt/tools \
+    && /opt/tools/bin/pip install -r packaging/requirements-build.txt \
+    && python3 -m venv --without-pip /opt/depthrf
+
+# The packages in a layer of their own, which stays when depthrf is edited.
+FROM build AS packages-cpu
+COPY packaging/requirements-cpu.txt packaging/
+ARG TORCH_WHEELS=https://download.pytorch.org/whl/cpu/torch/
+RUN --mount=type=cache,target=/tmp/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    /opt/tools/bin/pip --python /opt/depthrf install --only-binary :all: --find-links "$TORCH_WHEELS" \
+        -r packaging/requirements-cpu.txt
+
+FROM build AS packages-gpu
+COPY packaging/requirements-gpu.txt packaging/
+RUN --mount=type=cache,target=/tmp/.cache/pip \
+    /opt/tools/bin/pip --python /opt/depthrf install --only-binary :all: -r packaging/requirements-gpu.txt
+
+FROM build AS wheel
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines pipelines
 COPY weights weights
 COPY depthrf depthrf
-RUN pip install --no-deps .
+RUN PIP_REQUIRE_HASHES=0 /opt/tools/bin/pip wheel --no-build-isolation --wheel-dir /dist .
 
-RUN useradd --create-home --uid 1000 depthrf \
-    && mkdir -p /weights /data \
-    && chown depthrf:depthrf /weights /data \
-    && chmod 1777 /weights
+FROM runtime AS cpu
+COPY --from=packages-cpu /opt/depthrf /opt/depthrf
+RUN --mount=type=bind,from=build,source=/opt/tools,target=/opt/tools --mount=type=bind,from=wheel,source=/dist,target=/dist \
+    /opt/tools/bin/pip --python /opt/depthrf install --no-cache-dir --no-deps /dist/depthrf-*.whl
 USER 1000
-VOLUME /weights
-WORKDIR /data
 
-ENTRYPOINT ["depthrf"]
-CMD ["--help"]
+FROM runtime AS gpu
+# Triton compiles the launcher of each CUDA kernel with gcc and Python.h.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libpython3-dev \
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
+COPY --from=packages-gpu /opt/depthrf /opt/depthrf
+RUN --mount=type=bind,from=build,source=/opt/tools,target=/opt/tools --mount=type=bind,from=wheel,source=/dist,target=/dist \
+    /opt/tools/bin/pip --python /opt/depthrf install --no-cache-dir --no-deps /dist/depthrf-*.whl
+USER 1000

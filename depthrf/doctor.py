@@ -119,6 +119,7 @@ def _depth_networks() -> tuple[str, str | None]:
     entries = [entry for entry in weights.list_weights() if entry.weights.kind in ("depth", "inverse_depth")]
     present = [entry.weights.name for entry in entries if entry.present]
     if present:
+        importlib.import_module("timm")  # needs a torchvision that fits torch
         return ", ".join(present), None
     return f"none in {weights.folder()}; depth comes from stereo", f"depthrf weights fetch {entries[0].weights.name}"
 
@@ -159,4 +160,5 @@ _FIXES = {
     "OpenCV": "on Debian or Ubuntu: apt-get install libgl1 libegl1 libx11-6 libglib2.0-0",
     "SfM": "pip install --force-reinstall pycolmap",
     "video": "pip install --force-reinstall imageio-ffmpeg",
+    "depth networks": "install the torchvision that fits this torch, or use --depth-source stereo",
 }

@@ -540,3 +540,11 @@ def test_something_else_at_the_place_of_an_own_file_is_named(tmp_path: Path, pla
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error:"))
     assert place in line
     assert line.endswith("Move it away, and run it again.")
+
+
+def test_windows_is_told_where_to_go(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "run it in WSL2" in " ".join(capsys.readouterr().err.split())

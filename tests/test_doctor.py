@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,14 @@ def test_networks_for_matching_do_not_stand_for_those_for_depth(
     assert found["depth networks"].fix == "depthrf weights fetch omnidata"
     monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path))
     assert {f.what: f for f in doctor.examine(tmp_path)}["matching networks"].fix is not None  # offline here
+
+
+def test_depth_networks_that_cannot_be_built_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "omnidata_dpt_depth_v2.ckpt").write_bytes(b"weights")
+    monkeypatch.setenv("DEPTHRF_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "timm", None)
+    finding = {finding.what: finding for finding in doctor.examine(tmp_path)}["depth networks"]
+    assert "timm" in finding.found
+    assert finding.fix is not None
+    assert "torchvision" in finding.fix
+    assert not finding.required

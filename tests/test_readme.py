@@ -17,9 +17,22 @@ from depthrf.stages.stage import STAGES
 ROOT = Path(__file__).parents[1]
 READMES = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "pipelines/README.md", "weights/README.md")
+    for name in ("README.md", "pipelines/README.md", "weights/README.md", "packaging/README.md")
 }
-OTHERS = {"--rm", "--gpus", "--nproc-per-node"}  # of docker and torchrun
+# Of docker, torchrun, buildah and debootstrap, apptainer, and of the script that pins packages.
+OTHERS = {
+    "--rm",
+    "--gpus",
+    "--user",
+    "--nproc-per-node",
+    "--isolation",
+    "--variant",
+    "--nv",
+    "--bind",
+    "--pwd",
+    "--env",
+    "--upgrade",
+}
 
 
 def commands() -> dict[str, set[str]]:

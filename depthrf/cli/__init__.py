@@ -83,12 +83,17 @@ _OUT_OF_MEMORY = (
     "The memory of this machine is not enough. Use smaller or fewer photos, or a smaller preset; `depthrf plan` tells "
     "what every stage needs."
 )
+_NOT_ON_WINDOWS = (
+    "depthrf needs the signals, processes and file locks of Linux or macOS. On Windows, run it in WSL2 or in the image."
+)
 _INTERRUPTED = 130
 _INTERRUPTION = "Interrupted. Run the same command again to go on."
 
 
 def main() -> None:
     """Entry point of the ``depthrf`` command."""
+    if sys.platform == "win32":
+        _fail(_NOT_ON_WINDOWS, 2)
     process.tune()
     allow_any_name()
     sys.unraisablehook = _interrupt_again

@@ -12,10 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from depthrf.errors import UsageError
+
+try:
+    import timm
+except (ImportError, RuntimeError) as e:  # RuntimeError: of a torchvision that was built for another torch
+    raise UsageError(
+        f"The depth networks need timm, which cannot be loaded here: {e}. Install the torchvision that fits this "
+        "torch, or use --depth-source stereo."
+    ) from e
 
 
 def _full_precision(x: Tensor) -> torch.autocast:

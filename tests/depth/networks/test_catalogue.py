@@ -6,6 +6,8 @@ it agreed with the published implementations to 1e-3.
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,3 +279,10 @@ def test_tiles_of_a_real_network(built: tuple[str, torch.nn.Module]) -> None:
     plain, tiled = predict(small, model, photo), predict(small, model, photo, tiles=2)
     assert tiled.shape == plain.shape
     assert (torch.isfinite(tiled) == torch.isfinite(plain)).all()
+
+
+def test_a_torchvision_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "depthrf.depth.networks.dpt")
+    with pytest.raises(UsageError, match="torchvision that fits this torch, or use --depth-source stereo"):
+        importlib.import_module("depthrf.depth.networks.dpt")
