@@ -67,8 +67,8 @@ timed "demo --pipeline fast, 100 steps, 1 s of film" demo -o demo --pipeline fas
 [ -z "$(find "$data/demo" ! -user "${owner%:*}" -o ! -group "${owner#*:}")" ] || fail "Files do not belong to $owner."
 
 volumes+=(--volume "$data/demo/photos:/photos:ro")
-run=(reconstruct /photos -o room --pipeline fast --steps 400 --until train)
-timed "photos mounted read-only, to the depth" "${run[@]:0:6}" --steps 400 --until merge
+run=(reconstruct /photos -o room --pipeline fast --max-photos 8 --steps 200 --until train)
+timed "photos mounted read-only, to the depth" "${run[@]:0:9}" --until merge
 [ -s "$data/room/records/merge.json" ] || fail "There is no depth."
 
 (in_image "${run[@]}") >"$data/log.txt" 2>&1 &
