@@ -67,11 +67,11 @@ timed "demo --pipeline fast, 100 steps, 1 s of film" demo -o demo --pipeline fas
 [ -z "$(find "$data/demo" ! -user "${owner%:*}" -o ! -group "${owner#*:}")" ] || fail "Files do not belong to $owner."
 
 volumes+=(--volume "$data/demo/photos:/photos:ro")
-run=(reconstruct /photos -o room --pipeline fast --max-photos 8 --steps 200 --until train)
-timed "photos mounted read-only, to the depth" "${run[@]:0:9}" --until merge
+run=(reconstruct /photos -o room --pipeline fast --max-photos 8 --steps 200)
+timed "photos mounted read-only, to the depth" "${run[@]}" --until merge
 [ -s "$data/room/records/merge.json" ] || fail "There is no depth."
 
-(in_image "${run[@]}") >"$data/log.txt" 2>&1 &
+(in_image "${run[@]}" --until train) >"$data/log.txt" 2>&1 &
 running=$!
 until [ -s "$data/room/nerf/metrics.jsonl" ]; do # it trains
     kill -0 "$running" 2>/dev/null || fail "The training ended before it was stopped."
@@ -88,6 +88,6 @@ grep -q "Run the same command again" "$data/log.txt" || fail "Stopped, it did no
 printf '%-44s %6.1f s\n' "SIGTERM in the training, exit code 143" "$seconds"
 
 before=$(stat --format %Y "$data/room/records/sfm.json")
-timed "the same command again, to the end" "${run[@]}"
+timed "the same command again, to the end" "${run[@]}" --until train
 [ "$(stat --format %Y "$data/room/records/sfm.json")" = "$before" ] || fail "It began again from the start."
 [ -s "$data/room/records/train.json" ] || fail "There is no trained field."
