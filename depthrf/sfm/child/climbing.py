@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError, described
 from depthrf.sfm.child.features import Pair, database_name, read_keypoints, read_pairs
-from depthrf.sfm.child.mapping import Candidate, Matches, best, extend_model, focal_kind, run_mapper
+from depthrf.sfm.child.mapping import (
+    Candidate,
+    Matches,
+    adjusted_to_given_focal,
+    best,
+    extend_model,
+    focal_kind,
+    run_mapper,
+)
 from depthrf.sfm.child.matching.learned import Networks, build_learned_database
 from depthrf.sfm.child.matching.sift import build_database
 from depthrf.sfm.jobs import MapperRun, ReconstructJob, Reporter
@@ -79,7 +87,14 @@ class Climb:
         return best(self.candidates)
 
     def with_fixed_focal(self, candidate: Candidate) -> list[Candidate]:
-        """The candidate's mapper run once more, with the focal lengths kept as they are given."""
+        """The candidate's mapper run once more, with the focal lengths kept as they are given.
+
+        The model of many photos is near them already: it is adjusted to them, which takes a tenth of the time.
+        """
+        if len(self.names) > MANY_PHOTOS:
+            adjusted = adjusted_to_given_focal(candidate)
+            self.runs.append(adjusted.run)
+            return [adjusted]
         mapper = candidate.mapper if candidate.mapper != EXTEND else INCREMENTAL[1]
         return self._run(candidate.matches, mapper, candidate.run.seed, fix_focal=True)
 

@@ -6,7 +6,7 @@ import traceback
 
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.child.mapping import Candidate
-from depthrf.sfm.child.models import focal_of
+from depthrf.sfm.child.models import adjust, focal_of
 
 _ALIKE_CONSISTENCY = 0.01
 _ALIKE_ERROR = 1.03
@@ -58,11 +58,6 @@ def _error_with(model: pycolmap.Reconstruction, scale: float) -> float:
     for camera in trial.cameras.values():
         for index in camera.focal_length_idxs():
             camera.params[index] *= scale
-    options = pycolmap.BundleAdjustmentOptions(refine_focal_length=False, print_summary=False)
-    options.ceres.use_gpu = False
-    options.ceres.solver_options.num_threads = 1
-    options.ceres.solver_options.max_num_iterations = 50
-    options.ceres.solver_options.function_tolerance = 1e-6
-    pycolmap.bundle_adjustment(trial, options)
+    adjust(trial)
     trial.update_point_3d_errors()
     return float(trial.compute_mean_reprojection_error())

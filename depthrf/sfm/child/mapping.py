@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.child.features import Pair
-from depthrf.sfm.child.models import focal_of, placed_images, placed_photos, pose_of, posed_model, ray_pairs
+from depthrf.sfm.child.models import adjust, focal_of, placed_images, placed_photos, pose_of, posed_model, ray_pairs
 from depthrf.sfm.jobs import MapperRun
 from depthrf.sfm.judging.selfcheck import Verdict, check
 from depthrf.sfm.recipes import EXTEND, Mapper, Trust
@@ -111,6 +111,20 @@ def extend_model(
     )
     seconds = time.perf_counter() - start
     return [_judge(models[key], matches, EXTEND, seed, fix_focal, seconds) for key in sorted(models)]
+
+
+def adjusted_to_given_focal(base: Candidate) -> Candidate:
+    """The model of ``base`` once its cameras have the database's focal lengths, and all else is adjusted to them."""
+    start = time.perf_counter()
+    model = pycolmap.Reconstruction(base.model)
+    with pycolmap.Database.open(base.matches.database) as database:
+        for camera in model.cameras.values():
+            given = database.read_camera(camera.camera_id)
+            for index in camera.focal_length_idxs():
+                camera.params[index] = given.params[index]
+    adjust(model)
+    model.update_point_3d_errors()
+    return _judge(model, base.matches, base.mapper, base.run.seed, True, time.perf_counter() - start)
 
 
 def focal_kind(fix_focal: bool) -> str:

@@ -48,6 +48,16 @@ def undistortable(camera: pycolmap.Camera) -> pycolmap.Camera:
     return replaced
 
 
+def adjust(model: pycolmap.Reconstruction) -> None:
+    """Bundle adjustment of poses, points and distortion, on one thread so that it repeats; focal lengths are kept."""
+    options = pycolmap.BundleAdjustmentOptions(refine_focal_length=False, print_summary=False)
+    options.ceres.use_gpu = False
+    options.ceres.solver_options.num_threads = 1
+    options.ceres.solver_options.max_num_iterations = 50
+    options.ceres.solver_options.function_tolerance = 1e-6
+    pycolmap.bundle_adjustment(model, options)
+
+
 def pinhole_of(camera: pycolmap.Camera) -> Camera:
     """A camera that came out of undistortion."""
     assert camera.model_name == "PINHOLE", camera

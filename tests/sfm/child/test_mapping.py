@@ -21,7 +21,7 @@ from depthrf.sfm.child import climbing
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.child.features import read_keypoints, read_pairs
 from depthrf.sfm.child.focal import focal_warning, keep_known_focal
-from depthrf.sfm.child.mapping import Candidate, Matches, best, extend_model, run_mapper
+from depthrf.sfm.child.mapping import Candidate, Matches, adjusted_to_given_focal, best, extend_model, run_mapper
 from depthrf.sfm.child.matching.sift import build_database
 from depthrf.sfm.child.models import placed_images, pose_of
 from depthrf.sfm.child.reconstruction import reconstruct
@@ -197,6 +197,20 @@ def test_a_known_focal_length_is_kept_unless_it_fits_worse(whole: Candidate) -> 
     fewer = replace(fixed, run=replace(fixed.run, num_trusted=4))
     assert keep_known_focal(whole, fixed) is fixed
     assert keep_known_focal(whole, worse) is keep_known_focal(whole, fewer) is keep_known_focal(whole, None) is whole
+
+
+def test_a_model_is_adjusted_to_the_given_focal_length(whole: Candidate) -> None:
+    with pycolmap.Database.open(whole.matches.database) as database:
+        given = {c.camera_id: list(c.params) for c in database.read_all_cameras()}
+    drifted = pycolmap.Reconstruction(whole.model)
+    for camera in drifted.cameras.values():
+        camera.params[camera.focal_length_idxs()[0]] = 1.02 * given[camera.camera_id][0]
+    fixed = adjusted_to_given_focal(replace(whole, model=drifted))
+    assert fixed.run.focal == "fixed"
+    assert [c.params[0] for c in fixed.model.cameras.values()] == [given[k][0] for k in fixed.model.cameras]
+    assert [c.params[0] for c in drifted.cameras.values()] != [given[k][0] for k in drifted.cameras]
+    assert fixed.run.num_trusted == whole.run.num_trusted
+    assert fixed.run.mean_reprojection_error_px == fixed.model.compute_mean_reprojection_error()
 
 
 @pytest.mark.data
