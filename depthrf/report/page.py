@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def render_page(workspace: Workspace, report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["whole_flags"] = _whole_flags
     scene = _cameras(workspace)
     size = _SHRUNK if len(report.photos) > _MANY_PHOTOS else 1.0
     return environment.get_template("page.html").render(
@@ -58,6 +60,16 @@ def render_page(workspace: Workspace, report: Report) -> str:
         script=Markup(poses.script()),
         figures=_figures(report, scene),
         duration=console.duration,
+    )
+
+
+def _whole_flags(text: str) -> Any:
+    """The escaped text with its flags (``--pipeline``) marked, for browsers break lines after hyphens."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"((?<!\S)--?\w[\w-]*)", text)
+    return Markup("").join(
+        Markup('<span class="flag">{}</span>').format(p) if i % 2 else escape(p) for i, p in enumerate(parts)
     )
 
 

@@ -25,7 +25,7 @@ from depthrf.report.facts import PairMatches, PhotoFacts, Report, Sample, Source
 from depthrf.report.figures import pair_graph, stage_bars, training_curve, trust_along_path
 from depthrf.report.gathering import gather
 from depthrf.report.grading import graded
-from depthrf.report.page import render_page, write_report
+from depthrf.report.page import _whole_flags, render_page, write_report
 from depthrf.storage import write_json
 from depthrf.workspace import Workspace, create_workspace
 from tests.scenes.room import depth_map, make_workspace, views
@@ -119,6 +119,11 @@ def test_the_same_command_again(tmp_path: Path) -> None:
     text = redo_command(workspace)
     assert text.startswith(f"depthrf reconstruct '{tmp_path / 'my photos'}' --pipeline cpu ")
     assert sorted(text.split(" --set ")[1:]) == ["sfm.seed=3", "train.optimiser.steps=77"]
+
+
+def test_flags_are_not_broken_and_text_stays_escaped() -> None:
+    found = str(_whole_flags("depthrf train <ws> --set a=b -v x-y"))
+    assert found == ('depthrf train &lt;ws&gt; <span class="flag">--set</span> a=b <span class="flag">-v</span> x-y')
 
 
 def test_names_are_inert_and_facts_are_json(tmp_path: Path) -> None:
