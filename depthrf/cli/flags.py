@@ -182,14 +182,12 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
     metadata = flag.field.metadata
     choices = metadata["choices"]
     shown: dict[str, Any] = {"metavar": "TEXT"} if typing.get_origin(kind) is list else {}
-    if choices and metadata["or_file"]:
-        shown = {"metavar": "|".join([*choices, "FILE"]), "autocompletion": completion(choices)}
+    if choices and (metadata["or_file"] or typing.get_origin(flag.hint) is tuple):
+        # Files, and the items of lists, are checked where the text is read.
+        further = "|FILE" if metadata["or_file"] else ",..."
+        shown = {"metavar": "|".join(choices) + further, "autocompletion": completion(choices)}
     elif choices:
-        is_list = typing.get_origin(flag.hint) is tuple
         shown = one_of(declared, choices)
-        if is_list:  # its items are checked where the text is split
-            del shown["callback"]
-            shown["metavar"] += ",..."
     text = metadata["help"]
     text = text[0].upper() + text[1:] + (f" (default: {flag.default})." if flag.default else ".")
     option = typer.Option(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthrf import console, device
-from depthrf.device import require_memory
 from depthrf.errors import DepthrfError
 from depthrf.stages.filming.options import CODECS, FRAME_BYTES, PATHS
 from depthrf.stages.filming.options import Options as Options
@@ -165,7 +164,7 @@ def _approved(
 def _check_memory(film: Film, options: Options) -> None:
     width, height = film.camera.width, film.camera.height
     advice = f"Make a smaller film: --set render.max_side={options.max_side // 2}"
-    require_memory(FRAME_BYTES * width * height, f"Rendering {width}x{height}", advice)
+    device.require_memory(FRAME_BYTES * width * height, f"Rendering {width}x{height}", advice)
 
 
 def _say_size(options: Options, photos: Sequence[View], field: TrainedField, film: Film) -> None:

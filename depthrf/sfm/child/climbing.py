@@ -91,12 +91,11 @@ class Climb:
 
         The model of many photos is near them already: it is adjusted to them, which takes a tenth of the time.
         """
+        matches, seed = candidate.matches, candidate.run.seed
         if len(self.names) > MANY_PHOTOS:
-            adjusted = adjusted_to_given_focal(candidate)
-            self.runs.append(adjusted.run)
-            return [adjusted]
+            return self._attempt(matches, candidate.mapper, seed, True, lambda: [adjusted_to_given_focal(candidate)])
         mapper = candidate.mapper if candidate.mapper != EXTEND else INCREMENTAL[1]
-        return self._run(candidate.matches, mapper, candidate.run.seed, fix_focal=True)
+        return self._run(matches, mapper, seed, fix_focal=True)
 
     def _matches_or_none(self, rung: Rung) -> Matches | None:
         """As :meth:`_matches`; an error ends this rung alone, and goes to the log and the ledger."""
@@ -194,17 +193,26 @@ class Climb:
     def _run(
         self, matches: Matches, mapper: Mapper, seed: int, *, fix_focal: bool, base: Candidate | None = None
     ) -> list[Candidate]:
-        """The models of one mapper run, which starts from the model ``base`` where that is given.
+        """The models of one mapper run, which starts from the model ``base`` where that is given."""
+        images, work, on_image = self._job.folders.images, self._work, self._counter()
+
+        def models() -> list[Candidate]:
+            if base is not None:
+                return extend_model(base, matches, images, work, seed, fix_focal=fix_focal, on_image=on_image)
+            return run_mapper(matches, images, work, mapper, seed, fix_focal=fix_focal, on_image=on_image)
+
+        return self._attempt(matches, mapper, seed, fix_focal, models)
+
+    def _attempt(
+        self, matches: Matches, mapper: Mapper, seed: int, fix_focal: bool, models: Callable[[], list[Candidate]]
+    ) -> list[Candidate]:
+        """What ``models`` makes, noted among the runs.
 
         An error of COLMAP ends this run alone. It goes to the log and the ledger, and the other runs go on.
         """
-        images, work, on_image = self._job.folders.images, self._work, self._counter()
         start = time.perf_counter()
         try:
-            if base is not None:
-                found = extend_model(base, matches, images, work, seed, fix_focal=fix_focal, on_image=on_image)
-            else:
-                found = run_mapper(matches, images, work, mapper, seed, fix_focal=fix_focal, on_image=on_image)
+            found = models()
         except OSError:  # a full disk, say, would end the other runs as well
             raise
         except Exception as e:

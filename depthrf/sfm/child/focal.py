@@ -6,7 +6,7 @@ import traceback
 
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.child.mapping import Candidate
-from depthrf.sfm.child.models import adjust, focal_of
+from depthrf.sfm.child.models import adjust_keeping_focal, focal_of
 
 _ALIKE_CONSISTENCY = 0.01
 _ALIKE_ERROR = 1.03
@@ -58,6 +58,6 @@ def _error_with(model: pycolmap.Reconstruction, scale: float) -> float:
     for camera in trial.cameras.values():
         for index in camera.focal_length_idxs():
             camera.params[index] *= scale
-    adjust(trial)
+    adjust_keeping_focal(trial)
     trial.update_point_3d_errors()
     return float(trial.compute_mean_reprojection_error())

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from depthrf.sfm.child._pycolmap import pycolmap
 from depthrf.sfm.child.features import Pair
-from depthrf.sfm.child.models import adjust, focal_of, placed_images, placed_photos, pose_of, posed_model, ray_pairs
+from depthrf.sfm.child.models import (
+    adjust_keeping_focal,
+    focal_of,
+    placed_images,
+    placed_photos,
+    pose_of,
+    posed_model,
+    ray_pairs,
+)
 from depthrf.sfm.jobs import MapperRun
 from depthrf.sfm.judging.selfcheck import Verdict, check
 from depthrf.sfm.recipes import EXTEND, Mapper, Trust
@@ -122,7 +130,7 @@ def adjusted_to_given_focal(base: Candidate) -> Candidate:
             given = database.read_camera(camera.camera_id)
             for index in camera.focal_length_idxs():
                 camera.params[index] = given.params[index]
-    adjust(model)
+    adjust_keeping_focal(model)
     model.update_point_3d_errors()
     return _judge(model, base.matches, base.mapper, base.run.seed, True, time.perf_counter() - start)
 

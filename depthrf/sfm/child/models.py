@@ -48,7 +48,7 @@ def undistortable(camera: pycolmap.Camera) -> pycolmap.Camera:
     return replaced
 
 
-def adjust(model: pycolmap.Reconstruction) -> None:
+def adjust_keeping_focal(model: pycolmap.Reconstruction) -> None:
     """Bundle adjustment of poses, points and distortion, on one thread so that it repeats; focal lengths are kept."""
     options = pycolmap.BundleAdjustmentOptions(refine_focal_length=False, print_summary=False)
     options.ceres.use_gpu = False
