@@ -8,7 +8,7 @@ autocast the linear layers run in its type; densities and colours are float32 al
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,6 +128,39 @@ def grid_mlp(*widths: int) -> nn.Sequential:
     return layers
 
 
+def through(x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None, shared: Tensor | None = None) -> Tensor:
+    """Linear layers with ReLU between them, in float32 on a CPU in one kernel.
+
+    Args:
+        x: (R, S, I).
+        weights: (O, I) of each layer.
+        bias: (O,) of the last layer.
+        shared: (R, W), added to the first layer's output before its ReLU.
+
+    Returns:
+        (R, S, O).
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        from depthrf.nerf.kernels import mlp  # here, for numba takes a while to load
+
+        if max(max(weight.shape) for weight in weights) <= mlp.MOST_CHANNELS:
+            return mlp.mlp(x.reshape(-1, x.shape[-1]), weights, bias, shared).view(*x.shape[:-1], -1)
+    for index, weight in enumerate(weights):
+        last = index == len(weights) - 1
+        x = nn.functional.linear(x, weight, bias if last else None)
+        if index == 0 and shared is not None:
+            x = x + shared[:, None]
+        if not last:
+            x = torch.relu(x)
+    return x
+
+
+def parameters_of(layers: nn.Sequential) -> tuple[list[Tensor], Tensor | None]:
+    """Weights of all linear layers and the bias of the last."""
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    return [layer.weight for layer in linear], linear[-1].bias
+
+
 def wide_sigmoid(x: Tensor, margin: float) -> Tensor:
     """A sigmoid from ``-margin`` to ``1 + margin``, in float32."""
     return torch.sigmoid(x.float()) * (1.0 + 2.0 * margin) - margin
@@ -158,7 +191,7 @@ class HashField(nn.Module):
         self.color_mlp = nn.Sequential(nn.ReLU(), *grid_mlp(options.width, options.width, 3))
 
     def density(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        raw = self.density_mlp(self.encoding(samples)).float()
+        raw = through(self.encoding(samples), *parameters_of(self.density_mlp)).float()
         density: Tensor = TruncExp.apply(raw[..., 0] + self.options.density_bias)
         return density, raw[..., 1:]
 
@@ -166,9 +199,9 @@ class HashField(nn.Module):
         # The first layer is linear, so the inputs shared by a ray's samples are multiplied once per ray.
         constants = torch.cat([encoding.spherical_harmonics(viewdirs, self.options.view_degree), appearance], dim=-1)
         weight, split = self.color_in.weight, features.shape[-1]
-        per_sample = nn.functional.linear(features, weight[:, :split])
         per_ray = nn.functional.linear(constants, weight[:, split:])
-        return wide_sigmoid(self.color_mlp(per_sample + per_ray[:, None]), RGB_MARGIN)
+        further, bias = parameters_of(self.color_mlp)
+        return wide_sigmoid(through(features, [weight[:, :split], *further], bias, per_ray), RGB_MARGIN)
 
 
 def integrated_features(samples: Samples, degree: int) -> Tensor:

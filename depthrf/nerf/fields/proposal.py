@@ -9,7 +9,17 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from depthrf.nerf.fields.field import HashEncoding, Samples, TruncExp, grid_mlp, integrated_features, mlp, xavier
+from depthrf.nerf.fields.field import (
+    HashEncoding,
+    Samples,
+    TruncExp,
+    grid_mlp,
+    integrated_features,
+    mlp,
+    parameters_of,
+    through,
+    xavier,
+)
 from depthrf.nerf.options import ModelOptions
 
 
@@ -23,7 +33,7 @@ class HashProposal(nn.Module):
         self.mlp = grid_mlp(self.encoding.num_features, options.proposal.width, 1)
 
     def forward(self, samples: Samples) -> Tensor:
-        raw = self.mlp(self.encoding(samples))[..., 0].float()
+        raw = through(self.encoding(samples), *parameters_of(self.mlp))[..., 0].float()
         return TruncExp.apply(raw + self.bias)  # type: ignore[no-any-return]
 
 

@@ -3,13 +3,11 @@
 Forward runs in parallel over points, level by level, so that a thread works in one level's table at a time. Backward
 runs in parallel over levels for the gradient of the table, and over points for that of the points. Each gradient has a
 single writer, which needs no atomics and adds in a fixed order, so results do not depend on the number of threads.
-Threads are Python's, as many as PyTorch uses in the calling thread: two threads must not enter numba's pool at once.
 """
 
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -17,6 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from depthrf.nerf.kernels.layers import POINTS, corners
+from depthrf.nerf.kernels.parallel import over_ranges
+from depthrf.nerf.kernels.vectors import interpolate, scatter
 
 
 @numba.njit(fastmath=True)
@@ -69,39 +71,48 @@ def cell(x, y, z, resolution, size):  # type: ignore[no-untyped-def]
     return weights, (e0, e1, e2, e3, e4, e5, e6, e7)
 
 
+@numba.njit(fastmath=True)
+def _transposed(u, start, count, place):  # type: ignore[no-untyped-def]
+    """Points ``start`` to ``start + count`` of u (N, 3) as (3, count)."""
+    for n in range(count):
+        place[0, n], place[1, n], place[2, n] = u[start + n, 0], u[start + n, 1], u[start + n, 2]
+
+
 @functools.cache
 def _kernels(features: int) -> tuple[Any, Any]:
-    """Forward and backward for a number of features known at compile time, which lets LLVM vectorise over them."""
+    """Forward and backward for a number of features known at compile time, which makes each entry a vector."""
+    interpolated, scattered = interpolate(features), scatter(features)
 
     @numba.njit(fastmath=True, nogil=True)
     def forward(first, last, u, table, resolutions, out):  # type: ignore[no-untyped-def]
         levels, size, _ = table.shape
+        place = np.empty((3, POINTS), np.float32)
+        index, weight = np.empty((8, POINTS), np.uint32), np.empty((8, POINTS), np.float32)
         for level in range(levels):
-            t = table[level]
-            for n in range(first, last):
-                w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
-                for f in range(features):
-                    near = w[0] * t[e[0], f] + w[1] * t[e[1], f] + w[2] * t[e[2], f] + w[3] * t[e[3], f]
-                    away = w[4] * t[e[4], f] + w[5] * t[e[5], f] + w[6] * t[e[6], f] + w[7] * t[e[7], f]
-                    out[n, level * features + f] = near + away
+            t, resolution = table[level], resolutions[level]
+            dense = (resolution + 1) ** 3 <= size
+            for start in range(first, last, POINTS):
+                count = min(POINTS, last - start)
+                _transposed(u, start, count, place)
+                corners(place, count, resolution, 0, size, dense, index, weight)
+                rows = out[start:]
+                for n in range(count):
+                    interpolated(t, index, weight, n, rows, level * features)
 
     @numba.njit(fastmath=True, nogil=True)
     def backward(first, last, u, grad_out, resolutions, grad_table):  # type: ignore[no-untyped-def]
         size = grad_table.shape[1]
+        place = np.empty((3, POINTS), np.float32)
+        index, weight = np.empty((8, POINTS), np.uint32), np.empty((8, POINTS), np.float32)
         for level in range(first, last):
-            g = grad_table[level]
-            for n in range(len(u)):
-                w, e = cell(u[n, 0], u[n, 1], u[n, 2], resolutions[level], size)
-                for f in range(features):
-                    d = grad_out[n, level * features + f]
-                    g[e[0], f] += w[0] * d
-                    g[e[1], f] += w[1] * d
-                    g[e[2], f] += w[2] * d
-                    g[e[3], f] += w[3] * d
-                    g[e[4], f] += w[4] * d
-                    g[e[5], f] += w[5] * d
-                    g[e[6], f] += w[6] * d
-                    g[e[7], f] += w[7] * d
+            g, resolution = grad_table[level], resolutions[level]
+            dense = (resolution + 1) ** 3 <= size
+            for start in range(0, len(u), POINTS):
+                count = min(POINTS, len(u) - start)
+                _transposed(u, start, count, place)
+                corners(place, count, resolution, 0, size, dense, index, weight)
+                for n in range(count):
+                    scattered(grad_out, start + n, level * features, index, weight, n, g)
 
     return forward, backward
 
@@ -147,26 +158,9 @@ def _point_kernel(features: int) -> Any:
     return backward_points
 
 
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="hashgrid")
-
-
-def _in_parallel(kernel: Any, count: int, step: int, *arguments: Any) -> None:
-    """``kernel(first, last, *arguments)`` on ranges of at most ``step`` that make up ``count``."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        kernel(0, count, *arguments)
-        return
-    starts = range(0, count, step)
-    tasks = [_pool().submit(kernel, first, min(first + step, count), *arguments) for first in starts]
-    for task in tasks:
-        task.result()
-
-
 def _over_points(kernel: Any, points: Any, *arguments: Any) -> None:
     """``kernel(first, last, points, *arguments)`` on as many parts of the points as there are threads."""
-    _in_parallel(kernel, len(points), max(-(-len(points) // torch.get_num_threads()), 1), points, *arguments)
+    over_ranges(kernel, len(points), max(-(-len(points) // torch.get_num_threads()), 1), points, *arguments)
 
 
 class _Encode(torch.autograd.Function):
@@ -196,7 +190,7 @@ class _Encode(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros(ctx.shape, dtype=torch.float32)
             _, backward = _kernels(ctx.shape[2])
-            _in_parallel(backward, len(ctx.cells), 1, points, grad_out, ctx.cells, grad_table.numpy())
+            over_ranges(backward, len(ctx.cells), 1, points, grad_out, ctx.cells, grad_table.numpy())
         return grad_u, grad_table, None
 
 

@@ -18,12 +18,12 @@ from torch import nn
 from depthrf.nerf.fields import encoding
 from depthrf.nerf.fields.field import HashEncoding, HashField
 from depthrf.nerf.fields.proposal import HashProposal
+from depthrf.nerf.kernels.layers import Layer, packed
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import background_colour
 from depthrf.nerf.rays import coord
 from depthrf.nerf.rays.batch import RayBatch
 from depthrf.nerf.rendering import kernel
-from depthrf.nerf.rendering.layers import Layer, packed
 
 Array = NDArray[np.float32]
 

@@ -17,9 +17,9 @@ import numba
 import numpy as np
 
 from depthrf.nerf.fields.field import RGB_MARGIN
-from depthrf.nerf.rendering import layers
-from depthrf.nerf.rendering.layers import POINTS, encoder, exponential, hidden_layer, narrow_layer, wide_layer
-from depthrf.nerf.rendering.vectors import ROWS
+from depthrf.nerf.kernels import layers
+from depthrf.nerf.kernels.layers import POINTS, encoder, exponential, hidden_layer, narrow_layer, wide_layer
+from depthrf.nerf.kernels.vectors import ROWS
 
 TILE = 32  # rays
 WAVE = POINTS // TILE  # samples of a ray

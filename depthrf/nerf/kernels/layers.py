@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.nerf.rendering.vectors import LANES, ROWS, dense_block, interpolate
+from depthrf.nerf.kernels.vectors import LANES, ROWS, dense_block, interpolate
 
 Array = NDArray[np.float32]
 Layer = tuple[Array, Array]
@@ -87,7 +87,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(fastmath=True)
-def _corners(u, count, resolution, base, size, dense, index, weight):  # type: ignore[no-untyped-def]
+def corners(u, count, resolution, base, size, dense, index, weight):  # type: ignore[no-untyped-def]
     """Table entries and interpolation weights (8, count) of the corners around points u (3, count), x fastest."""
     scale, highest = np.float32(resolution), np.int32(resolution - 1)
     one, mask, offset = np.uint32(1), np.uint32(size - 1), np.uint32(base)
@@ -140,7 +140,7 @@ def encoder(features: int) -> Any:
         for level in range(levels):
             resolution = resolutions[level]
             dense = (resolution + 1) ** 3 <= size
-            _corners(u, count, resolution, level * size, size, dense, index, weight)
+            corners(u, count, resolution, level * size, size, dense, index, weight)
             for n in range(count):
                 interpolated(table, index, weight, n, out, level * features)
             for n in range(count):

@@ -95,6 +95,52 @@ def dense_block(vectors: int, *, rectify: bool) -> Any:
 
 
 @functools.cache
+def outer_block(vectors: int) -> Any:
+    """``block(a, row, b, column, count, total)``: adds a^T b over points to ROWS by LANES * vectors entries of total.
+
+    a (N, A) and b (N, B) are arrays of points, of which the first ``count`` are taken, and their channels from ``row``
+    and ``column`` on; total (A, B).
+    """
+    kind = ir.VectorType(ir.FloatType(), LANES)
+
+    @intrinsic
+    def block(typing, a, row, b, column, count, total):  # type: ignore[no-untyped-def]
+        size = types.intp
+        signature = types.void(a, size, b, size, size, total)
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            a_type, _, b_type, _, _, total_type = signature.args
+            a, row, b, column, count, total = arguments
+            integer = context.get_value_type(types.intp)
+            lanes = [integer(LANES * v) for v in range(vectors)]
+            rows = [builder.add(row, integer(r)) for r in range(ROWS)]
+            starts = [_address(context, builder, total_type, total, r, column) for r in rows]
+            targets = [[builder.bitcast(builder.gep(s, [lane]), kind.as_pointer()) for lane in lanes] for s in starts]
+            sums = [[cgutils.alloca_once(builder, kind) for _ in lanes] for _ in rows]
+            for row_sums, row_targets in zip(sums, targets, strict=True):
+                for place, target in zip(row_sums, row_targets, strict=True):
+                    loaded = builder.load(target)
+                    loaded.align = 4
+                    builder.store(loaded, place)
+            with cgutils.for_range(builder, count) as loop:
+                left = _address(context, builder, a_type, a, loop.index, row)
+                right = _address(context, builder, b_type, b, loop.index, column)
+                found = [_vector(builder, builder.gep(right, [lane]), kind) for lane in lanes]
+                for r, row_sums in enumerate(sums):
+                    value = _same(builder, builder.load(builder.gep(left, [integer(r)])), kind)
+                    for place, part in zip(row_sums, found, strict=True):
+                        builder.store(_multiply_add(builder, value, part, builder.load(place)), place)
+            for row_sums, row_targets in zip(sums, targets, strict=True):
+                for place, target in zip(row_sums, row_targets, strict=True):
+                    builder.store(builder.load(place), target).align = 4
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return block
+
+
+@functools.cache
 def interpolate(features: int) -> Any:
     """``interpolate(table, index, weight, n, out, column)``: mean of eight entries of a table, each a vector.
 
@@ -130,3 +176,35 @@ def interpolate(features: int) -> Any:
         return signature, generate
 
     return interpolated
+
+
+@functools.cache
+def scatter(features: int) -> Any:
+    """``scatter(given, n, column, index, weight, k, table)``: the transpose of :func:`interpolate`.
+
+    Adds the vector in row n of given (N, C), from ``column`` on, times each of the eight weights in column k of weight
+    (8, K), to that entry of table (E, features) which index (8, K) names.
+    """
+    kind = ir.VectorType(ir.FloatType(), features)
+
+    @intrinsic
+    def scattered(typing, given, n, column, index, weight, k, table):  # type: ignore[no-untyped-def]
+        signature = types.void(given, types.intp, types.intp, index, weight, types.intp, table)
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            given_type, _, _, index_type, weight_type, _, table_type = signature.args
+            given, n, column, index, weight, k, table = arguments
+            integer = context.get_value_type(types.intp)
+            value = _vector(builder, _address(context, builder, given_type, given, n, column), kind)
+            for corner in range(8):
+                entry = builder.load(_address(context, builder, index_type, index, integer(corner), k))
+                entry = builder.zext(entry, integer)
+                share = builder.load(_address(context, builder, weight_type, weight, integer(corner), k))
+                place = _address(context, builder, table_type, table, entry, integer(0))
+                total = _multiply_add(builder, _same(builder, share, kind), value, _vector(builder, place, kind))
+                builder.store(total, builder.bitcast(place, kind.as_pointer())).align = 4
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return scattered

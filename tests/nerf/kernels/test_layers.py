@@ -11,9 +11,9 @@ import torch
 
 from depthrf.nerf.hashgrid import reference
 from depthrf.nerf.hashgrid.contract import resolutions
-from depthrf.nerf.rendering import layers
-from depthrf.nerf.rendering.layers import POINTS, encoder, exponential, packed, room
-from depthrf.nerf.rendering.vectors import ROWS
+from depthrf.nerf.kernels import layers
+from depthrf.nerf.kernels.layers import POINTS, encoder, exponential, packed, room
+from depthrf.nerf.kernels.vectors import ROWS
 
 
 @pytest.mark.parametrize(("layer", "vectors"), [("hidden_layer", 2), ("wide_layer", 2), ("narrow_layer", 1)])
