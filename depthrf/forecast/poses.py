@@ -10,11 +10,11 @@ from depthrf.forecast.cost import Cost
 from depthrf.forecast.stopwatch import trial
 from depthrf.forecast.work import Work
 from depthrf.sfm.jobs import TRIAL_PHOTOS, TRIAL_POINTS, CameraGroup, TrialJob, Trials
-from depthrf.sfm.recipes import Pairing
+from depthrf.sfm.recipes import GLOBAL_FIRST, Pairing
 from depthrf.stages.posing.options import Options
 
 _GROWTH = 1.7
-"""Power of the number of photos with which a mapper's time grows: it adjusts all of them again and again."""
+"""Power of the number of photos with which the incremental mapper's time grows: it adjusts all again and again."""
 
 _REAL = 2.2
 """Time of a mapper on real photos, relative to made-up ones with as many points."""
@@ -39,11 +39,17 @@ def sfm_cost(work: Work, options: Options, scratch: Path) -> Cost:
     n, pairs = work.num_photos, num_pairs(work.num_photos)
     parallel = (n * found.extraction + pairs * found.matching) / min(threads, n)
     observations = _MATCHED * found.keypoints / TRIAL_POINTS
-    mapping = _REAL * found.mapping * (n / TRIAL_PHOTOS) ** _GROWTH * observations
+    mapping = _REAL * found.mapping * _growth(n) * observations
     given = work.posed or options.poses is not None
     seconds = parallel + mapping * (_TRIANGULATED if given else 1.0) + 2 * n * undistortion_seconds(work)
     what = "given poses" if given else f"{pairs} pairs"
     return Cost(seconds, measured.memory_mb, f"{n} photos at {_size(work, options)}, {what}")
+
+
+def _growth(num_photos: int) -> float:
+    """Time of a mapper relative to the trial's; the global one, of many photos, takes about as long for each."""
+    incremental = min(num_photos, GLOBAL_FIRST)
+    return float((incremental / TRIAL_PHOTOS) ** _GROWTH * num_photos / incremental)
 
 
 def num_pairs(num_photos: int) -> int:

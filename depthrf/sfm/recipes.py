@@ -77,7 +77,11 @@ class LearnedFeatures:
 
 @dataclass(frozen=True)
 class Mapper:
-    """Thresholds of one mapper; ``kind`` is ``incremental`` or ``global`` (GLOMAP, which has none of the others)."""
+    """Thresholds of one mapper; ``kind`` is ``incremental`` or ``global`` (GLOMAP, which has none of the others).
+
+    retriangulate: Whether the global mapper triangulates once more and adjusts all; of hundreds of photos that takes
+        most of its time, and the final triangulation does it as well.
+    """
 
     name: str
     kind: str = "incremental"
@@ -85,6 +89,7 @@ class Mapper:
     init_max_forward_motion: float = 0.95
     init_min_num_inliers: int = 100
     abs_pose_min_num_inliers: int = 30
+    retriangulate: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,11 +148,17 @@ INCREMENTAL = (
     Mapper("R16", "incremental", 16.0, 0.95, 50, 15),
 )
 GLOBAL = Mapper("GLOMAP", "global")
+GLOBAL_OF_MANY = Mapper("GLOMAP-many", "global", retriangulate=False)
 EXTEND = Mapper("X", "incremental", 4.0, 1.0, 50, 15)
 """Goes on from another run's model with new matches; its first two thresholds play no part."""
 
 MANY_PHOTOS = 30
 """Above this a mapper run costs tens of seconds, and one seed has to do."""
+
+GLOBAL_FIRST = 100
+"""Above this many photos the global mapper is tried first. Its time grows about with their number, that of the
+incremental one with its power of 1.9.
+"""
 
 NEARLY_ALL = 0.9
 """Further seeds are not worth their time once more than this share of the photos is trusted; nor are further mappers
@@ -207,5 +218,7 @@ def features_named(name: str, max_image_size: int) -> Features | LearnedFeatures
 
 def mapper_runs(num_photos: int, seed: int) -> list[tuple[Mapper, int]]:
     """Mapper settings and seeds, in the order in which they are tried: every mapper with ``seed`` first."""
+    if num_photos > GLOBAL_FIRST:
+        return [(mapper, seed) for mapper in (GLOBAL_OF_MANY, *INCREMENTAL)]
     more = range(seed + 1, seed + 3) if num_photos <= MANY_PHOTOS else ()
     return [(mapper, seed) for mapper in (*INCREMENTAL, GLOBAL)] + [(mapper, s) for s in more for mapper in INCREMENTAL]

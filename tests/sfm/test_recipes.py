@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from depthrf.sfm.recipes import GLOBAL, INCREMENTAL, Features, LearnedFeatures, features_named, ladder, mapper_runs
+from depthrf.sfm.recipes import (
+    GLOBAL,
+    GLOBAL_FIRST,
+    GLOBAL_OF_MANY,
+    INCREMENTAL,
+    Features,
+    LearnedFeatures,
+    features_named,
+    ladder,
+    mapper_runs,
+)
 
 
 def test_runs_differ_in_settings_or_seed_and_begin_with_the_defaults() -> None:
@@ -14,6 +24,11 @@ def test_runs_differ_in_settings_or_seed_and_begin_with_the_defaults() -> None:
     assert all(seed != 5 for _, seed in runs[5:])
     assert len(set(runs)) == len(runs) == 13
     assert len(mapper_runs(50, 0)) == 5
+
+
+def test_of_many_photos_the_global_mapper_is_first() -> None:
+    assert mapper_runs(GLOBAL_FIRST, 7)[0] == (INCREMENTAL[0], 7)
+    assert mapper_runs(GLOBAL_FIRST + 1, 7) == [(mapper, 7) for mapper in (GLOBAL_OF_MANY, *INCREMENTAL)]
 
 
 @pytest.mark.parametrize("num_photos", [3, 18, 24])

@@ -67,7 +67,7 @@ def run_mapper(
     fresh_dir(work)
     start = time.perf_counter()
     if mapper.kind == "global":
-        models = pycolmap.global_mapping(matches.database, images, work, _global_options(seed, fix_focal))
+        models = pycolmap.global_mapping(matches.database, images, work, _global_options(mapper, seed, fix_focal))
     else:
         options = incremental_options(mapper, seed, fix_focal)
 
@@ -177,13 +177,14 @@ def incremental_options(mapper: Mapper, seed: int, fix_focal: bool) -> pycolmap.
     return options
 
 
-def _global_options(seed: int, fix_focal: bool) -> pycolmap.GlobalPipelineOptions:
+def _global_options(mapper: Mapper, seed: int, fix_focal: bool) -> pycolmap.GlobalPipelineOptions:
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = seed
     options.num_threads = 1
     options.mapper.global_positioning.use_gpu = False
     options.mapper.bundle_adjustment.ceres.use_gpu = False
     options.mapper.bundle_adjustment.refine_focal_length = not fix_focal
+    options.mapper.skip_retriangulation = not mapper.retriangulate
     return options
 
 

@@ -26,7 +26,7 @@ from depthrf.sfm.child.matching.sift import build_database
 from depthrf.sfm.child.models import placed_images, pose_of
 from depthrf.sfm.child.reconstruction import reconstruct
 from depthrf.sfm.jobs import CameraGroup, Folders, ReconstructJob
-from depthrf.sfm.recipes import GLOBAL, INCREMENTAL, Features, Mapper
+from depthrf.sfm.recipes import GLOBAL, GLOBAL_OF_MANY, INCREMENTAL, Features, Mapper
 from tests.scenes import corner
 from tests.similarity import fit_similarity
 
@@ -98,6 +98,17 @@ def test_a_partial_model_is_extended_with_other_matches(shot: Corner, whole: Can
     for image in images:
         posed = true_from_sfm.apply_to_pose(pose_of(image))
         assert rotation_angle_deg(posed[:3, :3], truth[image.name].cam_from_world[:3, :3]) < 0.5
+
+
+def test_the_global_mapper_of_many_photos_places_all(shot: Corner, whole: Candidate, tmp_path: Path) -> None:
+    found = best(run_mapper(shot.affine, shot.photos, tmp_path / "global", GLOBAL_OF_MANY, 0))
+    assert found is not None
+    assert found.run.num_registered == found.run.num_trusted == 5
+    assert found.run.mapper == "GLOMAP-many"
+    kept = run_mapper(shot.affine, shot.photos, tmp_path / "kept", GLOBAL_OF_MANY, 0, fix_focal=True)
+    given = {k: c.params[0] for k, c in whole.model.cameras.items()}
+    assert all(c.params[0] != given[k] for k, c in found.model.cameras.items())
+    assert {c.params[0] for one in kept for c in one.model.cameras.values()} == {1.2 * 240}
 
 
 def test_a_photo_that_the_other_matches_do_not_link_ends_no_extension(
