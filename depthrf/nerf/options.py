@@ -200,4 +200,4 @@ class OptimiserOptions:
     warmup_steps: int = option(
         100, "steps over which the learning rate rises from 1 % to its first value", least=0, most=100_000_000
     )
-    mixed_precision: bool = option(True, "compute MLPs in bfloat16 where the hardware does; all else stays in float32")
+    mixed_precision: bool = option(True, "compute MLPs in bfloat16 where that is faster; all else stays in float32")
