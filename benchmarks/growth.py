@@ -119,7 +119,8 @@ def run_stage(stage: str, folder: Path) -> None:
 
 def cost_of(stage: str, folder: Path) -> Cost:
     """Raises CalledProcessError where the stage fails; what it said is in the folder."""
-    command = [sys.executable, "-m", "benchmarks.growth", "-o", str(folder), "--stage", stage]
+    code = "from depthrf.process import tune; tune(); from benchmarks.growth import main; main()"  # as the command line
+    command = [sys.executable, "-c", code, "-o", str(folder), "--stage", stage]
     with open(folder / f"{stage}.log", "wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log)
         _, status, usage = os.wait4(child.pid, 0)
