@@ -18,7 +18,7 @@ _PATIENCE_S = 1.5
 
 
 def tune() -> None:
-    """Lets waiting OpenMP threads sleep, NumPy compute in one thread, and keeps freed memory for the next allocation."""
+    """Lets waiting threads sleep, and keeps freed memory for the next allocation."""
     # By default they spin, which on a shared machine takes the cores from those that work. Read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # OpenBLAS's threads spin whatever that says, and our products of matrices in NumPy are small.

@@ -13,9 +13,12 @@ from benchmarks.faults.outcome import Outcome
 from depthrf.storage import remove
 
 _LOOKED_AT = re.compile(
-    r"\.lock|report\..*|sfm/log\.txt|nerf/val/.*|nerf/metrics\.jsonl|.*/overlays/.*|render/preflight\.png|render/frames/.*"
+    r"\.lock|sfm/database-.*|report\..*|sfm/log\.txt|nerf/val/.*|nerf/metrics\.jsonl|.*/overlays/.*|render/preflight\.png|render/frames/.*"
 )
-"""Files that no stage reads, or that its result stands without: frames may be deleted once the film is there."""
+"""Files that no stage reads, or that its result stands without: frames may be deleted once the film is there.
+
+The database is read, and checked, where further photos are placed.
+"""
 
 
 def in_workspace(finished: Finished, most: int, until: float) -> Outcome:

@@ -8,7 +8,7 @@ from pathlib import Path
 from depthrf.sfm.jobs import MapperRun
 from depthrf.sfm.judging.diagnose import Dropped
 from depthrf.sfm.judging.selfcheck import Agreement
-from depthrf.storage import write_json
+from depthrf.storage import fingerprint, write_json
 
 
 def write_ledger(
@@ -38,6 +38,7 @@ def write_ledger(
         sfm / "ledger.json",
         {
             "database": database,
+            "database_sha256": fingerprint(sfm / database) if database else "",
             "features": features,
             "max_image_size": max_image_size,
             "runs": list(runs),

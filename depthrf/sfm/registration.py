@@ -10,7 +10,7 @@ from pathlib import Path
 from depthrf.errors import DepthrfError
 from depthrf.sfm.jobs import ExtendJob, Extension, FindWeights, Folders, Progress, RegisterJob, Registration
 from depthrf.sfm.worker import run_job
-from depthrf.storage import read_json
+from depthrf.storage import fingerprint, read_json
 
 
 def register_photos(
@@ -35,7 +35,7 @@ def register_photos(
         find_weights: Called if the model's photos were matched by networks.
 
     Raises:
-        DepthrfError: The model's database is gone, or the child process died.
+        DepthrfError: The model's database is gone or damaged, or the child process died.
     """
     with tempfile.TemporaryDirectory(prefix="register-", dir=sfm) as work:
         job = _job(sfm, photos, output, Path(work), seed, threads)
@@ -65,7 +65,7 @@ def extend_model(
         poses: ``cam_from_world`` (4x4 nested tuples) by the name of photos that were placed by other means.
 
     Raises:
-        DepthrfError: The model's database is gone, or the child process died.
+        DepthrfError: The model's database is gone or damaged, or the child process died.
     """
     with tempfile.TemporaryDirectory(prefix="extend-", dir=sfm) as work:
         placing = _job(sfm, photos, folders.undistorted_images, Path(work), seed, threads, folders.masks)
@@ -83,6 +83,11 @@ def _job(
     for needed in (database, sfm / "sparse" / "0" / "images.bin"):
         if not needed.is_file():
             raise DepthrfError(f"{needed} is missing; run the sfm stage again to be able to place further photos.")
+    if ledger.get("database_sha256", found := fingerprint(database)) != found:
+        raise DepthrfError(
+            f"{database} is not as the sfm stage wrote it (damaged, or changed by another program). Delete it and run "
+            "that stage again with --force, to be able to place further photos."
+        )
     output.mkdir(parents=True, exist_ok=True)
     return RegisterJob(
         photos=tuple(sorted(photos, key=lambda p: p.name)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,18 @@ def test_further_photos_are_placed_without_changing_the_model(reconstructed: Rec
         assert np.isfinite(depths.sigma).all()
     assert (workspace.sfm_model / "images.bin").read_bytes() == before
     assert not list(workspace.sfm.glob("register-*"))
+
+
+def test_a_damaged_database_is_named_before_photos_are_placed(reconstructed: Reconstructed, tmp_path: Path) -> None:
+    sfm_folder = tmp_path / "sfm"
+    shutil.copytree(reconstructed.workspace.sfm, sfm_folder)
+    (database,) = sfm_folder.glob("database*.db")
+    content = bytearray(database.read_bytes())
+    content[len(content) // 2] ^= 1
+    database.write_bytes(content)
+    with pytest.raises(DepthrfError, match=f"{database.name} is not as the sfm stage wrote it"):
+        register_photos(sfm_folder, [], tmp_path / "undistorted")
+    assert not (tmp_path / "undistorted").exists()
 
 
 @pytest.mark.parametrize("known", [corner.CAMERA.fx, 0.6 * corner.CAMERA.fx])

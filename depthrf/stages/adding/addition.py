@@ -287,6 +287,7 @@ def _write_ledger(workspace: Workspace, into: Workspace, found: Extension, model
     dropped = [asdict(failed[row["name"]]) if row["name"] in failed else row for row in dropped]
     changed = {
         "database": model.database,
+        "database_sha256": fingerprint(into.sfm / model.database),
         "selfcheck": {"total": model.total, "photos": model.photos},
         "dropped": dropped,
     }
