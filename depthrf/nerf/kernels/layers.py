@@ -92,12 +92,14 @@ def corners(u, count, resolution, base, size, dense, index, weight):  # type: ig
     scale, highest = np.float32(resolution), np.int32(resolution - 1)
     one, mask, offset = np.uint32(1), np.uint32(size - 1), np.uint32(base)
     step_y, step_z = np.uint32(resolution + 1), np.uint32((resolution + 1) * (resolution + 1))
-    zero, unit = np.float32(0.0), np.float32(1.0)
+    zero, unit, lowest = np.float32(0.0), np.float32(1.0), np.int32(0)
     for n in range(count):
         x = min(max(u[0, n], zero), unit) * scale
         y = min(max(u[1, n], zero), unit) * scale
         z = min(max(u[2, n], zero), unit) * scale
-        i, j, k = min(np.int32(x), highest), min(np.int32(y), highest), min(np.int32(z), highest)
+        # Bounded below as well: what is not a number becomes the least integer.
+        i, j = max(min(np.int32(x), highest), lowest), max(min(np.int32(y), highest), lowest)
+        k = max(min(np.int32(z), highest), lowest)
         fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(k)
         gx, gy, gz = unit - fx, unit - fy, unit - fz
         a, b, c, d = gy * gz, fy * gz, gy * fz, fy * fz

@@ -71,6 +71,19 @@ def test_gradient_of_points_is_that_of_finite_differences() -> None:
         torch.testing.assert_close(u.grad[:, axis], expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30])
+def test_points_that_are_nowhere_leave_the_memory_alone(value: float) -> None:
+    """A field that breaks down in training asks for them, before the step is left out."""
+    table = torch.ones(4, 64, 2, requires_grad=True)
+    u = torch.full((1000, 3), value).requires_grad_()
+    encoded = cpu.encode(u, table, [2, 3, 8, 100])
+    encoded.sum().backward()
+    assert encoded.shape == (1000, 8)
+    if abs(value) > 1e9:
+        torch.testing.assert_close(encoded, torch.ones_like(encoded))
+        assert float(table.grad.sum()) == pytest.approx(1000 * 8)
+
+
 @pytest.mark.parametrize("encode", [reference.encode, cpu.encode], ids=["reference", "numba"])
 def test_gradient_at_borders_and_outside(encode: Encode) -> None:
     """Corner values x^2 along x: the slope is the upper cell's on a border, the last cell's at the end, 0 outside."""
