@@ -6,6 +6,7 @@ comment that they are frames, as those written here do.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.paths.keyframes import Keyframe
-from depthrf.io.camera_paths.path_file import FilmPlan, PathFile, focal_of, fov_of
+from depthrf.io.camera_paths.path_file import FilmPlan, PathFile, focal_of, fov_of, number
 from depthrf.io.poses.colmap import ColmapImage, ColmapModel, read_text_poses
 from depthrf.io.poses.colmap_text import write_model
 from depthrf.storage import atomic_open
@@ -50,7 +51,11 @@ def read(path: Path) -> PathFile:
         keyframes.append(Keyframe(image.cam_from_world, fov=fov_of(lens.fy, lens.height)))
     lens = cameras[next(iter(images.values())).camera_id]
     first = (folder / "images.txt").read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    fps = float(first.removeprefix(_FRAMES)) if first.startswith(_FRAMES) else None
+    fps = None
+    if first.startswith(_FRAMES):
+        with contextlib.suppress(ValueError):
+            fps = float(first.removeprefix(_FRAMES))
+        fps = number({"fps": fps or 0.0}, "fps", str(folder / "images.txt"), positive=True)
     return PathFile(keyframes, fps is not None, fps, (lens.width, lens.height))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from depthrf.errors import UsageError
 from depthrf.geometry.paths.keyframes import Keyframe
 from depthrf.geometry.transforms import Similarity, cam_from_world_of_opengl, opengl_of_cam_from_world
-from depthrf.io.camera_paths.path_file import FilmPlan, PathFile
+from depthrf.io.camera_paths.path_file import FilmPlan, PathFile, film_size, number
 from depthrf.io.poses.given_poses import checked_rigid, user_json
 from depthrf.storage import write_json
 
@@ -49,16 +49,15 @@ def read(path: Path, content: Mapping[str, Any]) -> PathFile:
         where = f"{path}: frame {index}"
         try:
             matrix = np.array(frame["camera_to_world"], dtype=np.float64).reshape(4, 4)
-            fov = float(frame["fov"])
-        except (KeyError, TypeError, ValueError) as e:
+            fov = number({"fov": frame["fov"]}, "fov", where, positive=True)
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise UsageError(f"{where} should have camera_to_world (16 numbers) and fov (degrees): {e}") from e
         pose = cam_from_world_of_opengl(checked_rigid(matrix, where, "camera_to_world"))
         keyframes.append(Keyframe(scene_from_file.apply_to_pose(pose), fov=fov))
-    fps = content.get("fps") or len(frames) / float(content.get("seconds") or len(frames) / 24.0)
-    size = None
-    if content.get("render_width") and content.get("render_height"):
-        size = int(content["render_width"]), int(content["render_height"])
-    return PathFile(keyframes, True, float(fps), size, bool(content.get("is_cycle", False)))
+    fps, seconds = (number(content, key, str(path), positive=True) for key in ("fps", "seconds"))
+    fps = fps or (len(frames) / seconds if seconds else 24.0)
+    size = film_size(content, "render_width", "render_height", str(path))
+    return PathFile(keyframes, True, fps, size, bool(content.get("is_cycle", False)))
 
 
 def _scene_from_file(path: Path) -> Similarity:
@@ -67,10 +66,8 @@ def _scene_from_file(path: Path) -> Similarity:
         return Similarity(1.0, np.eye(3), np.zeros(3))
     content = user_json(path)
     pose = checked_rigid(content.get("transform"), str(path), "transform")
-    scale = content.get("scale", 1.0)
-    if not isinstance(scale, (int, float)) or not scale > 0:
-        raise UsageError(f"{path}: scale should be a positive number; found {scale!r}")
-    return Similarity(float(scale), pose[:3, :3], scale * pose[:3, 3]).inverse()
+    scale = number(content, "scale", str(path), positive=True) or 1.0
+    return Similarity(scale, pose[:3, :3], scale * pose[:3, 3]).inverse()
 
 
 def write(path: Path, plan: FilmPlan) -> None:

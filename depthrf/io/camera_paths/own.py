@@ -27,7 +27,7 @@ from depthrf.geometry.paths.focus import vertical
 from depthrf.geometry.paths.keyframes import Keyframe
 from depthrf.geometry.paths.timing import level
 from depthrf.geometry.transforms import look_at, rigid
-from depthrf.io.camera_paths.path_file import FilmPlan, PathFile
+from depthrf.io.camera_paths.path_file import FilmPlan, PathFile, film_size, number
 from depthrf.io.poses.given_poses import checked_rigid
 from depthrf.storage import write_json
 
@@ -63,8 +63,8 @@ def read(path: Path, content: Mapping[str, Any], views: Sequence[View]) -> PathF
             raise UsageError(f"{path}: {len(times)} of {len(keyframes)} keyframes have a time; give all one, or none.")
         if any(b <= a for a, b in pairwise(times)):
             raise UsageError(f"{path}: the times of the keyframes should ascend; found {times}.")
-    fps, width, height = (_number(content, key, str(path)) for key in ("fps", "width", "height"))
-    size = (int(width), int(height)) if width and height else None
+    fps = number(content, "fps", str(path), positive=True)
+    size = film_size(content, "width", "height", str(path))
     return PathFile(keyframes, every_frame, fps, size, bool(content.get("loop", False)))
 
 
@@ -101,10 +101,10 @@ def _keyframe(entry: Any, where: str, views: Sequence[View], up: Array) -> Keyfr
         pose = checked_rigid(entry["cam_from_world"], where, "cam_from_world")
     else:
         pose = _placed(entry, where, views, up)
-    fov = _number(entry, "fov", where)
+    fov = number(entry, "fov", where)
     if fov is not None and not 1.0 <= fov <= 170.0:
         raise UsageError(f"{where}: fov is the vertical field of view, 1 to 170 degrees; found {fov:g}")
-    return Keyframe(pose, _number(entry, "time", where), fov)
+    return Keyframe(pose, number(entry, "time", where), fov)
 
 
 def _placed(entry: Mapping[str, Any], where: str, views: Sequence[View], up: Array) -> Array:
@@ -139,17 +139,8 @@ def _view(name: Any, where: str, views: Sequence[View]) -> View:
 def _point(value: Any, where: str) -> Array:
     try:
         point = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         point = np.zeros(0)
     if point.shape != (3,) or not np.isfinite(point).all():
-        raise UsageError(f"{where} should be three numbers [x, y, z]; found {value!r}")
+        raise UsageError(f"{where} should be three numbers [x, y, z]; found {str(value)[:80]}")
     return point
-
-
-def _number(content: Mapping[str, Any], key: str, where: str) -> float | None:
-    value = content.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise UsageError(f"{where}: {key} should be a number; found {value!r}")
-    return float(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from depthrf.errors import UsageError
 from depthrf.geometry.camera import Array
 from depthrf.geometry.paths.keyframes import Keyframe
 
@@ -37,6 +39,35 @@ class FilmPlan:
     fps: float
     loop: bool = False
     trust: Sequence[dict[str, float]] = ()
+
+
+def number(content: Mapping[str, Any], key: str, where: str, *, positive: bool = False) -> float | None:
+    """The number that a JSON object has under a key; None where it has none.
+
+    Raises:
+        UsageError: It is something else, or not finite, or not ``positive``.
+    """
+    value = content.get(key)
+    if value is None:
+        return None
+    kind = "positive number" if positive else "number"
+    try:
+        found = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        found = np.inf
+    if not np.isfinite(found) or (positive and found <= 0.0):
+        raise UsageError(f"{where}: {key} should be a {kind}; found {str(value)[:40]}")
+    return found
+
+
+def film_size(content: Mapping[str, Any], width: str, height: str, where: str) -> tuple[int, int] | None:
+    """Width and height in pixels under these keys; None where one of them is missing.
+
+    Raises:
+        UsageError: They are not positive.
+    """
+    size = number(content, width, where, positive=True), number(content, height, where, positive=True)
+    return None if size[0] is None or size[1] is None else (max(int(size[0]), 1), max(int(size[1]), 1))
 
 
 def focal_of(fov: float, height: int) -> float:

@@ -140,6 +140,17 @@ def fields(content: Mapping[str, Any], keys: Sequence[str], where: str) -> Array
     return numbers([content[key] for key in keys], (len(keys),), f"{where}: {', '.join(keys)}")
 
 
+def pixels(size: Array, where: str) -> tuple[int, int]:
+    """Width and height of an image that a file names.
+
+    Raises:
+        UsageError: They are not finite.
+    """
+    if not np.isfinite(size).all():
+        raise UsageError(f"{where}: width and height should be finite numbers; found {size[0]:g} and {size[1]:g}.")
+    return int(size[0]), int(size[1])
+
+
 def text_matrix(path: Path) -> Array:
     """A matrix of a text file, values separated by spaces or commas.
 

@@ -12,9 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from depthrf.errors import UsageError
 from depthrf.geometry.lens import Lens
 from depthrf.geometry.transforms import cam_from_world_of_opengl
 from depthrf.io.captures.capture import (
@@ -27,6 +24,7 @@ from depthrf.io.captures.capture import (
     fields,
     files_by_stem,
     image_size,
+    pixels,
 )
 from depthrf.io.captures.listed import Listed
 from depthrf.io.dataset_paths import DEPTH_MAP
@@ -96,7 +94,5 @@ def _lens(path: Path, values: dict[str, Any], own: dict[str, Any], photo: Path) 
     known = {**{key: own[key] for key in ("width", "height") if own.get(key)}, **values}
     if known.get("width") is None or known.get("height") is None:
         known["width"], known["height"] = image_size(photo)
-    width, height, *params = fields(known, ("width", "height", "fx", "fy", "cx", "cy"), str(path)).tolist()
-    if not (np.isfinite(width) and np.isfinite(height)):
-        raise UsageError(f"{path}: width and height should be finite numbers.")
-    return checked_lens(Lens("PINHOLE", int(width), int(height), tuple(params)), str(path))
+    found = fields(known, ("width", "height", "fx", "fy", "cx", "cy"), str(path))
+    return checked_lens(Lens("PINHOLE", *pixels(found[:2], str(path)), tuple(found[2:].tolist())), str(path))

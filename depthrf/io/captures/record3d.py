@@ -27,6 +27,7 @@ from depthrf.io.captures.capture import (
     files_by_stem,
     image_size,
     numbers,
+    pixels,
     world_from_quaternion,
 )
 from depthrf.io.captures.listed import Listed
@@ -93,10 +94,7 @@ def _lens(metadata: dict[str, Any], number: int, where: str, photo: Path) -> Len
     if metadata.get("w") is None or metadata.get("h") is None:
         width, height = image_size(photo)
     else:
-        size = fields(metadata, ("w", "h"), where)
-        if not np.isfinite(size).all():
-            raise UsageError(f"{where}: w and h should be finite numbers.")
-        width, height = int(size[0]), int(size[1])
+        width, height = pixels(fields(metadata, ("w", "h"), where), where)
     per_frame = metadata.get("perFrameIntrinsicCoeffs") or []
     if number < len(per_frame):
         fx, fy, cx, cy = numbers(per_frame[number], (4,), f"{where}: perFrameIntrinsicCoeffs {number}").tolist()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera
-from depthrf.io.captures.capture import SensorFile, numbers, pinhole, text_matrix
+from depthrf.io.captures.capture import SensorFile, numbers, pinhole, pixels, text_matrix
 from depthrf.io.depth.raw_maps import read_raw_map
 from depthrf.io.poses.given_poses import checked_lens, user_json
 
@@ -97,7 +97,7 @@ def read_depth_camera(path: Path, width: int, height: int) -> Camera:
         content = user_json(path)
         fx, fy, cx, cy = numbers([content.get(k) for k in ("fl_x", "fl_y", "cx", "cy")], (4,), f"{where}: fl_x to cy")
         size = numbers([content.get("w", width), content.get("h", height)], (2,), f"{where}: w, h")
-        camera = Camera(int(size[0]), int(size[1]), float(fx), float(fy), float(cx), float(cy))
+        camera = Camera(*pixels(size, where), float(fx), float(fy), float(cx), float(cy))
     else:
         matrix = text_matrix(path)
         if matrix.ndim != 2 or min(matrix.shape) < 3:

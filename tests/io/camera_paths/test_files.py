@@ -161,6 +161,42 @@ def test_mistakes_are_named(tmp_path: Path, keyframes: list[dict[str, object]], 
         read_path_file(own(tmp_path, *keyframes), VIEWS)
 
 
+_POSE = np.eye(4).ravel().tolist()
+_HUGE = 10**400  # JSON has integers that no float can hold
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"render_width": float("inf"), "render_height": 5}, "render_width should be a positive number; found inf"),
+        ({"render_width": 4, "render_height": "tall"}, "render_height should be a positive number; found tall"),
+        ({"fps": float("nan")}, "fps should be a positive number"),
+        ({"fps": _HUGE}, "fps should be a positive number"),
+        ({"seconds": 0}, "seconds should be a positive number"),
+        ({"camera_path": [{"camera_to_world": _POSE, "fov": _HUGE}]}, "frame 0: fov should be a positive number"),
+        ({"camera_path": [{"camera_to_world": [_HUGE, *_POSE[1:]], "fov": 50}]}, "16 numbers"),
+        ({"camera_path": [5]}, "frame 0 should have camera_to_world"),
+    ],
+)
+def test_mistakes_in_nerfstudios_files_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    content = {"camera_path": [{"camera_to_world": _POSE, "fov": 50}], "seconds": 2} | changes
+    (tmp_path / "path.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        read_path_file(tmp_path / "path.json", VIEWS)
+
+
+@pytest.mark.parametrize("fps", [-1, 0, "fast", _HUGE, float("inf")])
+def test_a_path_has_a_positive_number_of_frames_per_second(tmp_path: Path, fps: object) -> None:
+    (tmp_path / "path.json").write_text(json.dumps({"keyframes": [{"photo": "IMG_0"}], "fps": fps}))
+    with pytest.raises(UsageError, match="fps should be a positive number"):
+        read_path_file(tmp_path / "path.json", VIEWS)
+
+
+def test_a_place_out_of_all_bounds_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="position should be three numbers"):
+        read_path_file(own(tmp_path, {"position": [_HUGE, 0, 0], "look_at": "IMG_0"}), VIEWS)
+
+
 def test_files_that_are_no_paths(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "fisheye.json").write_text(json.dumps({"camera_path": [{}], "camera_type": "fisheye"}))

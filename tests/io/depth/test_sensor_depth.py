@@ -104,6 +104,14 @@ def test_confidence_levels(tmp_path: Path, levels: tuple[int, int], values: tupl
         read_confidence(sensor, (1, 4))
 
 
+@pytest.mark.parametrize("size", ["1e999", "-1e999", "NaN"])
+def test_a_depth_camera_of_no_finite_size_is_named(tmp_path: Path, size: str) -> None:
+    file = tmp_path / "camera.json"
+    file.write_text(f'{{"w": 48, "h": {size}, "fl_x": 40.0, "fl_y": 40.0, "cx": 24.0, "cy": 16.0}}')
+    with pytest.raises(UsageError, match="width and height should be finite numbers; found 48 and"):
+        read_depth_camera(file, 48, 32)
+
+
 def test_depth_camera_files(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps({"w": 640, "h": 480, "fl_x": 580, "fl_y": 582, "cx": 318, "cy": 242}))
     camera = read_depth_camera(tmp_path / "c.json", 320, 240)
