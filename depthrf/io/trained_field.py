@@ -119,7 +119,7 @@ def restore(path: Path, trainer: Trainer) -> None:
     content = read(path, trainer.device)
     try:
         trainer.restore(content)
-    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as e:
+    except (KeyError, ValueError, OverflowError, RuntimeError, TypeError, AttributeError) as e:
         raise DepthrfError(
             f"{path} does not hold the training of this model ({described(e)}). Remove it and run: depthrf train"
         ) from e
@@ -139,7 +139,7 @@ def load_field(path: Path, device: torch.device) -> TrainedField:
         model = RadianceField(options, num_photos=content["num_photos"])
         model.load_state_dict(content.get("average", content["model"]))
         frame = Similarity(content["scale"], content["rotation"].cpu().numpy(), content["translation"].cpu().numpy())
-    except (DepthrfError, ValueError, RuntimeError, TypeError, RecursionError) as e:
+    except (DepthrfError, ValueError, OverflowError, RuntimeError, TypeError, RecursionError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise DepthrfError(
             f"{path} does not hold a field that this depthrf can read ({reason}). Remove it and run: depthrf train"

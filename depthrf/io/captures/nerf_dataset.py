@@ -92,5 +92,5 @@ def _sensor(path: Path, frame: dict[str, Any], unit: Any, listed: Listed) -> Sen
         return None
     try:
         return SensorFile(depth, metres_per_count=float(unit))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{path}: the depth unit should be a number, found {unit!r}.") from None
