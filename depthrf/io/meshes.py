@@ -39,6 +39,7 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     )
     shape.vertex_colors = o3d.utility.Vector3dVector(mesh.colors / 255.0)
     shape.compute_vertex_normals()
+    shape.triangle_normals = o3d.utility.Vector3dVector()  # OBJ has none, of which Open3D would warn
     with atomic_path(path) as temporary:
         if not o3d.io.write_triangle_mesh(temporary, shape):
             raise DepthrfError(f"Cannot write the mesh {path}. Check that the disk has room.")
