@@ -22,53 +22,10 @@ from depthrf.nerf.kernels.vectors import interpolate, scatter
 
 
 @numba.njit(fastmath=True)
-def position(x, resolution):  # type: ignore[no-untyped-def]
-    """Index of the cell along one axis and the position within it."""
+def _within(x, resolution):  # type: ignore[no-untyped-def]
+    """Position along one axis within the cell that ``corners`` finds."""
     x = min(max(x, np.float32(0.0)), np.float32(1.0)) * np.float32(resolution)
-    i = min(np.uint32(x), np.uint32(resolution - 1))
-    return i, x - np.float32(i)
-
-
-@numba.njit(fastmath=True)
-def cell(x, y, z, resolution, size):  # type: ignore[no-untyped-def]
-    """Interpolation weights and table entries of the eight corners around a point of the unit cube, x fastest."""
-    i, fx = position(x, resolution)
-    j, fy = position(y, resolution)
-    k, fz = position(z, resolution)
-    side = np.int64(resolution + 1)
-    one = np.uint32(1)
-    if side * side * side <= size:
-        y0 = np.uint32(side) * j
-        y1 = y0 + np.uint32(side)
-        z0 = np.uint32(side * side) * k
-        z1 = z0 + np.uint32(side * side)
-        e0 = i + y0 + z0
-        e1 = i + one + y0 + z0
-        e2 = i + y1 + z0
-        e3 = i + one + y1 + z0
-        e4 = i + y0 + z1
-        e5 = i + one + y0 + z1
-        e6 = i + y1 + z1
-        e7 = i + one + y1 + z1
-    else:
-        mask = np.uint32(size - 1)
-        y0 = np.uint32(j * np.uint32(2654435761))
-        y1 = np.uint32((j + one) * np.uint32(2654435761))
-        z0 = np.uint32(k * np.uint32(805459861))
-        z1 = np.uint32((k + one) * np.uint32(805459861))
-        x1 = i + one
-        e0 = (i ^ y0 ^ z0) & mask
-        e1 = (x1 ^ y0 ^ z0) & mask
-        e2 = (i ^ y1 ^ z0) & mask
-        e3 = (x1 ^ y1 ^ z0) & mask
-        e4 = (i ^ y0 ^ z1) & mask
-        e5 = (x1 ^ y0 ^ z1) & mask
-        e6 = (i ^ y1 ^ z1) & mask
-        e7 = (x1 ^ y1 ^ z1) & mask
-    gx, gy, gz = np.float32(1.0) - fx, np.float32(1.0) - fy, np.float32(1.0) - fz
-    a, b, c, d = gy * gz, fy * gz, gy * fz, fy * fz
-    weights = (gx * a, fx * a, gx * b, fx * b, gx * c, fx * c, gx * d, fx * d)
-    return weights, (e0, e1, e2, e3, e4, e5, e6, e7)
+    return x - np.float32(min(np.int32(x), np.int32(resolution - 1)))
 
 
 @numba.njit(fastmath=True)
@@ -131,29 +88,36 @@ def _point_kernel(features: int) -> Any:
     @numba.njit(fastmath=True, nogil=True)
     def backward_points(first, last, u, table, grad_out, resolutions, grad_u):  # type: ignore[no-untyped-def]
         levels, size, _ = table.shape
+        place = np.empty((3, POINTS), np.float32)
+        index, weight = np.empty((8, POINTS), np.uint32), np.empty((8, POINTS), np.float32)
         for level in range(levels):
             t, resolution = table[level], resolutions[level]
-            scale = np.float32(resolution)
-            for n in range(first, last):
-                _, e = cell(u[n, 0], u[n, 1], u[n, 2], resolution, size)
-                zero = np.float32(0.0)
-                v0, v1, v2, v3, v4, v5, v6, v7 = zero, zero, zero, zero, zero, zero, zero, zero
-                for f in range(features):
-                    d = scale * grad_out[n, level * features + f]
-                    v0 += d * t[e[0], f]
-                    v1 += d * t[e[1], f]
-                    v2 += d * t[e[2], f]
-                    v3 += d * t[e[3], f]
-                    v4 += d * t[e[4], f]
-                    v5 += d * t[e[5], f]
-                    v6 += d * t[e[6], f]
-                    v7 += d * t[e[7], f]
-                fx = position(u[n, 0], resolution)[1]
-                fy = position(u[n, 1], resolution)[1]
-                fz = position(u[n, 2], resolution)[1]
-                grad_u[n, 0] += _slope((v1 - v0, v3 - v2, v5 - v4, v7 - v6), fy, fz)
-                grad_u[n, 1] += _slope((v2 - v0, v3 - v1, v6 - v4, v7 - v5), fx, fz)
-                grad_u[n, 2] += _slope((v4 - v0, v5 - v1, v6 - v2, v7 - v3), fx, fy)
+            scale, dense = np.float32(resolution), (resolution + 1) ** 3 <= size
+            for start in range(first, last, POINTS):
+                count = min(POINTS, last - start)
+                _transposed(u, start, count, place)
+                corners(place, count, resolution, 0, size, dense, index, weight)
+                for k in range(count):
+                    n, zero = start + k, np.float32(0.0)
+                    v0, v1, v2, v3, v4, v5, v6, v7 = zero, zero, zero, zero, zero, zero, zero, zero
+                    for f in range(features):
+                        d = scale * grad_out[n, level * features + f]
+                        v0 += d * t[index[0, k], f]
+                        v1 += d * t[index[1, k], f]
+                        v2 += d * t[index[2, k], f]
+                        v3 += d * t[index[3, k], f]
+                        v4 += d * t[index[4, k], f]
+                        v5 += d * t[index[5, k], f]
+                        v6 += d * t[index[6, k], f]
+                        v7 += d * t[index[7, k], f]
+                    fx, fy, fz = (
+                        _within(place[0, k], resolution),
+                        _within(place[1, k], resolution),
+                        _within(place[2, k], resolution),
+                    )
+                    grad_u[n, 0] += _slope((v1 - v0, v3 - v2, v5 - v4, v7 - v6), fy, fz)
+                    grad_u[n, 1] += _slope((v2 - v0, v3 - v1, v6 - v4, v7 - v5), fx, fz)
+                    grad_u[n, 2] += _slope((v4 - v0, v5 - v1, v6 - v2, v7 - v3), fx, fy)
 
     return backward_points
 
