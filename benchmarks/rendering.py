@@ -9,13 +9,8 @@ the medians.
 
 from __future__ import annotations
 
-import argparse
 import inspect
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +21,7 @@ import numpy as np
 HERE = Path(__file__).resolve()
 
 
-def render(workspace: Path, max_side: int, out: Path) -> None:
+def render(workspace_path: str, max_side: str, out: str) -> None:
     """Renders two of the workspace's views and writes pictures and microseconds of CPU time per ray."""
     import torch
 
@@ -35,9 +30,10 @@ def render(workspace: Path, max_side: int, out: Path) -> None:
     from depthrf.nerf.normalise import normalise_view
     from depthrf.nerf.rendering.views import render_view
 
+    workspace = Path(workspace_path)
     field = load_field(workspace / "nerf" / "checkpoint.pt", torch.device("cpu"))
     train, test = load_views(workspace / "transforms.json")
-    views = [view.with_camera(view.camera.fitted(max_side)) for view in (*test, *train)[:2]]
+    views = [view.with_camera(view.camera.fitted(int(max_side))) for view in (*test, *train)[:2]]
     views = [normalise_view(view, field.normalised_from_scene) for view in views]
     small = views[0].with_camera(views[0].camera.fitted(32))
     # As films are rendered; an older checkout has no such argument.
@@ -53,14 +49,11 @@ def render(workspace: Path, max_side: int, out: Path) -> None:
 
 def measure(checkout: Path, workspace: Path, max_side: int) -> dict[str, np.ndarray]:
     """What :func:`render` of that checkout gives."""
+    from benchmarks import checkouts  # here, because an older checkout, where this file runs too, may not have it
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.npz"
-        # By its path, because an older checkout may not have this file.
-        code = "import runpy, sys; from pathlib import Path; file, workspace, side, out = sys.argv[1:]; "
-        code += "runpy.run_path(file)['render'](Path(workspace), int(side), Path(out))"
-        command = [sys.executable, "-c", code, str(HERE), str(workspace), str(max_side), str(out)]
-        environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-        subprocess.run(command, env=environment, cwd=checkout, check=True)
+        checkouts.run_in(checkout, HERE, "render", workspace, max_side, out)
         return dict(np.load(out))
 
 
@@ -72,21 +65,11 @@ def psnr(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workspace", type=Path)
-    parser.add_argument("--before", type=Path, required=True, help="checkout to compare with")
-    parser.add_argument("--max-side", type=int, default=384)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write the table here")
-    asked = parser.parse_args()
-    checkouts = {"before": asked.before, "after": HERE.parents[1]}
-    times: dict[str, list[float]] = {name: [] for name in checkouts}
-    found = {}
-    for _ in range(asked.rounds):
-        for name, checkout in checkouts.items():
-            found[name] = measure(checkout, asked.workspace.resolve(), asked.max_side)
-            times[name].append(float(found[name]["microseconds"]))
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    from benchmarks import checkouts  # here, because an older checkout, where this file runs too, may not have it
+
+    asked = checkouts.parser_of(__doc__, max_side=384).parse_args()
+    found = checkouts.in_turns(asked, lambda checkout: measure(checkout, asked.workspace.resolve(), asked.max_side))
+    medians = {name: statistics.median(float(run["microseconds"]) for run in runs) for name, runs in found.items()}
     row: dict[str, Any] = {
         "workspace": asked.workspace.name,
         "max_side": asked.max_side,
@@ -94,12 +77,9 @@ def main() -> None:
         **{f"{name}_microseconds_per_ray": round(value, 1) for name, value in medians.items()},
         **{f"{name}_rays_per_second_and_core": round(1e6 / value) for name, value in medians.items()},
         "ratio": round(medians["before"] / medians["after"], 2),
-        "psnr_between_db": round(psnr(found["before"], found["after"]), 1),
+        "psnr_between_db": round(psnr(found["before"][-1], found["after"][-1]), 1),
     }
-    for key, value in row.items():
-        print(f"{key:36} {value}")
-    if asked.json:
-        asked.json.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    checkouts.tell(asked, row)
 
 
 if __name__ == "__main__":
