@@ -36,7 +36,8 @@ from depthrf.workspace import Workspace, create_workspace
 Array = NDArray[np.float64]
 
 STAGES = ("import", "depth", "align", "merge", "train")
-_POINTS = 60  # that each photo adds
+_POINTS = 200  # that each photo adds
+_SIGHTS = 1400  # that a photo has at most, as with SfM on such photos
 _NOISE_PX, _SAME_DEPTH = 0.3, 0.01
 
 
@@ -67,7 +68,7 @@ def make_workspace(folder: Path, num_photos: int, side: int) -> Workspace:
 
 
 def model_of(views: Sequence[View], depths: dict[str, Array]) -> ColmapModel:
-    """Points at random pixels of every photo, seen by all photos whose depth agrees; true poses and lens."""
+    """Points at random pixels of every photo, seen by photos whose depth agrees; true poses and lens."""
     rng = np.random.default_rng(0)
     camera = views[0].camera
     size = np.array([camera.width, camera.height])
@@ -81,6 +82,7 @@ def model_of(views: Sequence[View], depths: dict[str, Array]) -> ColmapModel:
         seen = np.flatnonzero(inside)
         column, row = np.floor(xy[seen]).astype(int).T
         seen = seen[np.abs(depths[view.name][row, column] - xyz[seen, 2]) < _SAME_DEPTH * xyz[seen, 2]]
+        seen = np.sort(rng.permutation(seen)[:_SIGHTS])
         noisy = xy[seen] + rng.normal(0.0, _NOISE_PX, (len(seen), 2))
         images[key] = ColmapImage(view.name, 1, view.cam_from_world, noisy, seen + 1)
     lens = Lens("PINHOLE", camera.width, camera.height, (camera.fx, camera.fy, camera.cx, camera.cy))

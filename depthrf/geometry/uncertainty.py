@@ -24,6 +24,10 @@ PIXEL_NOISE_FLOOR = 0.5
 
 _MIN_ANGLE = np.deg2rad(2.0)
 _MIN_SAMPLES = 30
+# More would change the third digit of a percentile, and fill the memory.
+_MAX_SAMPLES = 100_000
+# Observations whose matrices are held at a time.
+_BLOCK = 1 << 16
 
 
 def pose_noise(rays: Array, cam_from_world: Array, focal: Array, view: Index, point: Index) -> float:
@@ -39,21 +43,23 @@ def pose_noise(rays: Array, cam_from_world: Array, focal: Array, view: Index, po
         cam_from_world: (V, 4, 4).
         focal: (V, 2) fx, fy, pixels.
         view: (O,) view of each observation.
-        point: (O,) index of the observed point.
+        point: (O,) index of the observed point. Of very many observations, some at equal steps are taken.
 
     Returns:
         Pixels; 0 where too few points are seen by three photos.
     """
     a, b, own = _triples(point)
-    poses = cam_from_world[view]
-    to_own = invert_rigid(poses[own])
-    centre = invert_rigid(poses)[:, :3, 3]
+    some = slice(None, None, -(-len(own) // _MAX_SAMPLES) or None)
+    a, b, own = a[some], b[some], own[some]
+    world_from_cam = invert_rigid(cam_from_world)
+    centre = world_from_cam[:, :3, 3]
+    to_own = world_from_cam[view[own]]
     direction = (to_own[:, :3, :3] @ np.column_stack([rays[own], np.ones(len(own))])[:, :, None])[:, :, 0]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     depth, angle, across = [], [], []
     for other in (a, b):
-        meeting = meet(rays[own], rays[other], poses[other] @ to_own)
-        baseline = centre[other] - centre[own]
+        meeting = meet(rays[own], rays[other], cam_from_world[view[other]] @ to_own)
+        baseline = centre[view[other]] - centre[view[own]]
         baseline -= (baseline * direction).sum(axis=1, keepdims=True) * direction
         length = np.linalg.norm(baseline, axis=1, keepdims=True)
         depth.append(meeting.depth_first)
@@ -121,18 +127,19 @@ def point_covariances(
         (P, 3, 3), scene units squared; infinite on the diagonal where the track does not fix the point (a single
         observation, parallel rays).
     """
-    rotation = cam_from_world[view, :3, :3]
-    in_cam = np.einsum("oij,oj->oi", rotation, points[point]) + cam_from_world[view, :3, 3]
-    x, y, z = in_cam.T
-    fx, fy = focal[view].T
-    projection = np.zeros((len(view), 2, 3))
-    projection[:, 0, 0] = fx / z
-    projection[:, 0, 2] = -fx * x / z**2
-    projection[:, 1, 1] = fy / z
-    projection[:, 1, 2] = -fy * y / z**2
-    jacobian = projection @ rotation
     information = np.zeros((len(points), 3, 3))
-    np.add.at(information, point, np.swapaxes(jacobian, 1, 2) @ jacobian)
+    for first in range(0, len(view), _BLOCK):
+        v, p = view[first : first + _BLOCK], point[first : first + _BLOCK]
+        rotation = cam_from_world[v, :3, :3]
+        x, y, z = (np.einsum("oij,oj->oi", rotation, points[p]) + cam_from_world[v, :3, 3]).T
+        fx, fy = focal[v].T
+        projection = np.zeros((len(v), 2, 3))
+        projection[:, 0, 0] = fx / z
+        projection[:, 0, 2] = -fx * x / z**2
+        projection[:, 1, 1] = fy / z
+        projection[:, 1, 2] = -fy * y / z**2
+        jacobian = projection @ rotation
+        np.add.at(information, p, np.swapaxes(jacobian, 1, 2) @ jacobian)
     return noise_px[:, None, None] ** 2 * _inverse_or_infinite(information)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 
 import torch
+from torch import nn
+
+from depthrf.nerf.fields.field import HashField
 
 
 @functools.cache
@@ -16,3 +19,11 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
     features = binding.get_host_cpu_features()
     return bool(features.get("avx512bf16") or features.get("amx-bf16"))
+
+
+def trains_in_bfloat16(field: nn.Module, device: torch.device) -> bool:
+    """Whether ``field``'s MLPs are trained faster in bfloat16.
+
+    On a CPU the kernel for a hash field's small MLPs is faster in float32 than PyTorch in bfloat16.
+    """
+    return computes_in_bfloat16(device) and not (device.type == "cpu" and isinstance(field, HashField))

@@ -283,13 +283,18 @@ def _sparse_depths(model: ColmapModel, images: list[ColmapImage], views: list[Vi
     seen = [image.point_ids != NO_POINT for image in images]
     view = np.concatenate([np.full(s.sum(), i, dtype=np.int64) for i, s in enumerate(seen)])
     xy = np.concatenate([image.xy[s] for image, s in zip(images, seen, strict=True)])
-    point = np.searchsorted(
-        model.point_ids, np.concatenate([i.point_ids[s] for i, s in zip(images, seen, strict=True)])
-    )
+    points = [np.searchsorted(model.point_ids, i.point_ids[s]) for i, s in zip(images, seen, strict=True)]
+    point = np.concatenate(points)
     poses = np.stack([v.cam_from_world for v in views])
     focal = np.array([[v.camera.fx, v.camera.fy] for v in views])
     centre = np.array([[v.camera.cx, v.camera.cy] for v in views])
-    in_cam = np.einsum("oij,oj->oi", poses[view, :3, :3], model.xyz[point]) + poses[view, :3, 3]
+    # Photo by photo, because a pose for each observation of many photos would fill the memory.
+    in_cam = np.concatenate(
+        [
+            model.xyz[p] @ v.cam_from_world[:3, :3].T + v.cam_from_world[:3, 3]
+            for v, p in zip(views, points, strict=True)
+        ]
+    )
     depth = in_cam[:, 2]
     valid = depth > 0
     view, xy, point, in_cam, depth = view[valid], xy[valid], point[valid], in_cam[valid], depth[valid]
@@ -297,10 +302,15 @@ def _sparse_depths(model: ColmapModel, images: list[ColmapImage], views: list[Vi
     of_poses = pose_noise((xy - centre[view]) / focal[view], poses, focal, view, point)
     noise = track_noise(error, point, len(model.xyz), of_poses)
     covariance = point_covariances(model.xyz, poses, focal, view, point, noise)
-    sigma = depth_sigma(covariance[point], poses[view])
-    length = np.bincount(point, minlength=len(model.xyz))[point]
+    length = np.bincount(point, minlength=len(model.xyz))
     return {
-        v.name: SparseDepths(xy[here], depth[here], error[here], length[here], sigma[here])
+        v.name: SparseDepths(
+            xy[here],
+            depth[here],
+            error[here],
+            length[point[here]],
+            depth_sigma(covariance[point[here]], v.cam_from_world),
+        )
         for i, v in enumerate(views)
         for here in [view == i]
     }

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from depthrf.nerf.fields.field import HashField
 from depthrf.nerf.model import RadianceField
 from depthrf.nerf.options import FewPhotosOptions, LossOptions, ModelOptions, OptimiserOptions
-from depthrf.nerf.precision import computes_in_bfloat16
+from depthrf.nerf.precision import trains_in_bfloat16
 from depthrf.nerf.rays.batch import RayBatch
 from depthrf.nerf.rays.compositing import ModelOutput
 from depthrf.nerf.rays.pixel_store import RaySource
@@ -110,9 +109,7 @@ class Trainer:
         self.chunk_rays = optimiser.batch_rays * model.options.rays_across**2 // workers.count
         self.threads = Threads(1 if on_gpu else torch.get_num_threads())
         self._recorded: tuple[tuple[RaySource, int], Recording[StepResult]] | None = None
-        self.mixed = optimiser.mixed_precision and computes_in_bfloat16(self.device)
-        if self.device.type == "cpu" and isinstance(model.field, HashField):
-            self.mixed = False  # the kernel for its MLPs is faster in float32 than PyTorch in bfloat16
+        self.mixed = optimiser.mixed_precision and trains_in_bfloat16(model.field, self.device)
         self._skipped = torch.tensor(0, device=self.device)
         self._last_skipped = torch.tensor(-1, device=self.device)
 
