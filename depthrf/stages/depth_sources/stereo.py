@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from depthrf.depth.stereo.options import StereoOptions
     from depthrf.geometry.camera import Camera, DepthPrior, SparseScene
 
-# With this many other photos or fewer, one that agrees is enough.
-_ONE_IS_ENOUGH = 3
+# With this many other photos or fewer, one that agrees is enough: a second often does not see the surface.
+_ONE_IS_ENOUGH = 12
 # Memory of matching one photo, for each of its pixels; measured from 240 to 960 pixels with 128 planes.
 _BYTES_PER_PIXEL = 3400
 
