@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from depthrf import console
 from depthrf.errors import DepthrfError
+from depthrf.geometry.camera import containing_pixels
 from depthrf.io.gaussians import Gaussians, write_gaussians, write_spz
 from depthrf.io.point_cloud import outward_normals
 from depthrf.stages.exporting.surfaces import RenderedPhoto
@@ -17,6 +18,10 @@ _THICKNESS = 0.1  # across the surface
 _OPACITY = 0.95
 _PIXELS_APART = 1.0  # of the rendered pictures
 _NEIGHBOURS = 12  # that a normal is fitted to
+_SAME_DEPTH = 0.02  # relative difference up to which a rendering sees a point
+_LEAST_SLANT = 0.05  # cosine; normals are not sure enough for less
+
+Floats = NDArray[np.float64]
 
 
 def write_splats(target: Target, photos: list[RenderedPhoto]) -> Exported:
@@ -38,7 +43,7 @@ def write_splats(target: Target, photos: list[RenderedPhoto]) -> Exported:
 
 
 def surface_gaussians(photos: list[RenderedPhoto], unit: float, spacing: float = 0.0) -> Gaussians:
-    """Flat Gaussians on the surfaces, one a cell of ``spacing``, with the field's colour.
+    """Flat Gaussians on the surfaces, one a cell of ``spacing``, with the field's colour as all photos see it there.
 
     Args:
         photos: The rendered views.
@@ -47,12 +52,14 @@ def surface_gaussians(photos: list[RenderedPhoto], unit: float, spacing: float =
     """
     import open3d as o3d
 
-    kept = [photo.depth > 0 for photo in photos]
+    kept = [photo.uncontested > 0 for photo in photos]
     points = [unit * photo.points()[keep] for photo, keep in zip(photos, kept, strict=True)]
     if not sum(map(len, points)):
         empty = np.zeros((0, 3))
         return Gaussians(empty, empty, empty, np.zeros((0, 4)), empty, np.zeros(0))
-    footprints = [unit * photo.depth[keep] / photo.view.camera.fx for photo, keep in zip(photos, kept, strict=True)]
+    footprints = [
+        unit * photo.uncontested[keep] / photo.view.camera.fx for photo, keep in zip(photos, kept, strict=True)
+    ]
     facing = [unit * photo.view.centre - xyz for photo, xyz in zip(photos, points, strict=True)]
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(np.concatenate(points)))
     colors = np.concatenate([photo.rgb[keep] for photo, keep in zip(photos, kept, strict=True)])
@@ -64,9 +71,41 @@ def surface_gaussians(photos: list[RenderedPhoto], unit: float, spacing: float =
     normals = outward_normals(cloud, _NEIGHBOURS)
     centres = np.asarray(cloud.points)
     scales = np.tile(spacing * np.array([_SPREAD, _SPREAD, _THICKNESS]), (len(centres), 1))
-    return Gaussians(
-        centres, normals, scales, _turning_z_to(normals), np.asarray(cloud.colors), np.full(len(centres), _OPACITY)
-    )
+    blended = _blended(np.asarray(cloud.colors), centres / unit, normals, photos)
+    return Gaussians(centres, normals, scales, _turning_z_to(normals), blended, np.full(len(centres), _OPACITY))
+
+
+def _blended(own: Floats, points: Floats, normals: Floats, photos: list[RenderedPhoto]) -> Floats:
+    """Mean colour (N, 3), 0 to 1, of each point in the renderings that see it, by the area that they show it on.
+
+    A point of one rendering is coloured by all, or the borders of the photos would be seen on the surface: it does not
+    look the same from everywhere.
+
+    Args:
+        own: (N, 3) colours of points that none sees, 0 to 1.
+        points, normals: (N, 3), scene units.
+        photos: The rendered views.
+    """
+    total, weight = np.zeros_like(own), np.zeros(len(points))
+    for photo in photos:
+        camera, pose = photo.view.camera, photo.view.cam_from_world
+        in_camera = points @ pose[:3, :3].T + pose[:3, 3]
+        ahead = np.flatnonzero(in_camera[:, 2] > 0)
+        row, column = containing_pixels(camera.project(in_camera[ahead]))
+        inside = (row >= 0) & (row < camera.height) & (column >= 0) & (column < camera.width)
+        index, row, column = ahead[inside], row[inside], column[inside]
+        z, depth = in_camera[index, 2], photo.uncontested[row, column]
+        sees = (depth > 0) & (np.abs(depth - z) < _SAME_DEPTH * z)
+        index, row, column, z = index[sees], row[sees], column[sees], z[sees]
+        towards = photo.view.centre - points[index]
+        slant = (towards * normals[index]).sum(1) / np.linalg.norm(towards, axis=1)
+        area = np.maximum(slant, _LEAST_SLANT) * (camera.fx / z) ** 2
+        total[index] += area[:, None] * photo.rgb[row, column]
+        weight[index] += area
+    seen = weight > 0
+    blended = own.copy()
+    blended[seen] = total[seen] / (255.0 * weight[seen, None])
+    return blended
 
 
 def _turning_z_to(normals: NDArray[np.float64]) -> NDArray[np.float64]:

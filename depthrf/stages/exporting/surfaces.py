@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,28 @@ from depthrf.stages.exporting.target import Target
 _SIDE = 480  # longer side of the rendered pictures, pixels
 _PRIOR_SIDE = 320  # of the photos' depth that they are compared with
 _SLACK = 0.01  # relative error that rendered depth is allowed on top of the prior's two sigmas
+_AGREES = 0.02  # relative difference of depth up to which renderings agree
 _OPAQUE = 0.5  # accumulation below which a ray meets no surface
 _JUMP = 0.1  # of the depth: neighbouring pixels farther apart lie at an edge, where depth is of neither surface
 
 
 @dataclass(frozen=True)
 class RenderedPhoto:
-    """A training view rendered: rgb (H, W, 3), z-depth (H, W) in scene units, 0 where no photo bears it out."""
+    """A training view rendered: rgb (H, W, 3), z-depth (H, W) in scene units, 0 where there is none.
+
+    depth: where photos bear it out. uncontested: also where none of them says anything else; what one photo alone shows
+    and no prior knows is as likely to lie elsewhere.
+    """
 
     view: View
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
+    uncontested: NDArray[np.float32]
 
     def points(self) -> NDArray[np.float64]:
-        """World points (H, W, 3), scene units; those of depth 0 lie in the camera."""
+        """World points (H, W, 3) of the uncontested depth, scene units; those of depth 0 lie in the camera."""
         pose = self.view.world_from_cam
-        in_camera = self.view.camera.directions(self.view.camera.pixel_centres()) * self.depth[..., None]
+        in_camera = self.view.camera.directions(self.view.camera.pixel_centres()) * self.uncontested[..., None]
         points: NDArray[np.float64] = in_camera @ pose[:3, :3].T + pose[:3, 3]
         return points
 
@@ -43,8 +49,9 @@ class RenderedPhoto:
 def render_photos(target: Target) -> list[RenderedPhoto]:
     """Every training view, rendered at up to 480 pixels.
 
-    Depth is kept where at least one photo has its prior there, within two sigmas, and no more photos look through it.
-    At edges none is kept: what a ray meets there lies between the surface in front and the one behind.
+    Depth is borne out where at least one photo has its prior there, within two sigmas, and no more photos look through
+    it. It is uncontested where no photo's prior looks through it, nor more renderings than agree with it. At edges
+    there is none: what a ray meets there lies between the surface in front and the one behind.
 
     Raises:
         UsageError: No field has been trained.
@@ -62,16 +69,26 @@ def render_photos(target: Target) -> list[RenderedPhoto]:
         small = view.with_camera(view.camera.fitted(min(_SIDE, field.max_side)))
         picture = render_view(field.model, normalise_view(small, field.normalised_from_scene), field.bounds)
         depth = picture.depth / np.float32(field.normalised_from_scene.scale)
-        photo = RenderedPhoto(small, picture.rgb, np.where(picture.accumulation > _OPAQUE, depth, np.float32(0.0)))
-        rendered.append(RenderedPhoto(small, picture.rgb, without_edges(_borne_out(photo, priors))))
-    return rendered
+        depth = np.where(picture.accumulation > _OPAQUE, depth, np.float32(0.0))
+        rendered.append(RenderedPhoto(small, picture.rgb, depth, depth))
+    seen = [SeenDepth(photo.view, photo.depth, np.float32(_AGREES / 2.0) * photo.depth) for photo in rendered]
+    return [judge(photo, priors, seen) for photo in rendered]
 
 
-def _borne_out(photo: RenderedPhoto, priors: list[SeenDepth]) -> NDArray[np.float32]:
-    """The photo's depth where the photos' priors agree with it, 0 elsewhere."""
-    found = sightings(photo.points().reshape(-1, 3), priors, _SLACK * photo.depth.reshape(-1).astype(np.float64))
-    agreed = (found.on > 0) & (found.on >= found.through)
-    return np.where(agreed.reshape(photo.depth.shape), photo.depth, np.float32(0.0))
+def judge(photo: RenderedPhoto, priors: list[SeenDepth], seen: list[SeenDepth]) -> RenderedPhoto:
+    """The photo with the depth that the photos' ``priors`` bear out, and that which neither they nor what the field
+    shows from their places, ``seen``, contest."""
+    points, depth = photo.points().reshape(-1, 3), photo.depth.reshape(-1)
+    by_prior = sightings(points, priors, _SLACK * depth.astype(np.float64))
+    by_field = sightings(points, seen, 0.0)
+    borne_out = (by_prior.on > 0) & (by_prior.on >= by_prior.through)
+    # The rendering itself is among those that agree.
+    uncontested = borne_out | ((by_prior.through == 0) & (by_field.on > by_field.through))
+    kept, more = (
+        without_edges(np.where(chosen, depth, np.float32(0.0)).reshape(photo.depth.shape))
+        for chosen in (borne_out, uncontested)
+    )
+    return replace(photo, depth=kept, uncontested=more)
 
 
 def without_edges(depth: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from benchmarks.splatting import render_splats
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera, DepthPrior, View
+from depthrf.geometry.visibility import SeenDepth
 from depthrf.io.depth.depth_maps import write_prior
 from depthrf.io.gaussians import Gaussians
 from depthrf.io.photos.images import read_rgb, write_png
@@ -26,7 +27,7 @@ from depthrf.io.poses.transforms_json import write_transforms
 from depthrf.stages import export
 from depthrf.stages.exporting.mesh import fuse, upright, write_meshes
 from depthrf.stages.exporting.splats import surface_gaussians, write_splats
-from depthrf.stages.exporting.surfaces import RenderedPhoto, without_edges
+from depthrf.stages.exporting.surfaces import RenderedPhoto, judge, without_edges
 from depthrf.stages.exporting.target import Target
 from depthrf.storage import write_json
 from depthrf.workspace import Workspace
@@ -40,7 +41,8 @@ def colour_at(points: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def picture_of(view: View) -> RenderedPhoto:
-    photo = RenderedPhoto(view, np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), depth_map(view))
+    depth = depth_map(view)
+    photo = RenderedPhoto(view, np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), depth, depth)
     return replace(photo, rgb=colour_at(photo.points()))
 
 
@@ -138,6 +140,42 @@ def test_depth_at_edges_is_left_out() -> None:
     assert (kept[:, 6:] == 3.0).all()
     slanted = np.tile(np.linspace(1.0, 2.0, 40, dtype=np.float32), (6, 1))
     np.testing.assert_array_equal(without_edges(slanted), slanted)
+
+
+def test_depth_that_nobody_contests_is_kept_for_splats_alone() -> None:
+    photos = [picture_of(view) for view in views()]
+    own, *others = photos
+    wrong = own.uncontested.copy()
+    wrong[10:20, 10:20] *= 0.8  # before the surface: the other renderings look through it
+    own = replace(own, depth=wrong, uncontested=wrong)
+    seen = [SeenDepth(p.view, p.depth, np.float32(0.01) * p.depth) for p in (own, *others)]
+    known = own.depth.copy()
+    known[:, CAMERA.width // 2 :] = 0.0
+    prior = SeenDepth(own.view, known, np.float32(0.01) * known)
+    blank = SeenDepth(others[0].view, np.zeros_like(known), np.zeros_like(known))
+    judged = judge(own, [prior, blank], seen)
+    assert (judged.depth[:, CAMERA.width // 2 :] == 0).all()
+    assert (judged.depth[:, : CAMERA.width // 2] > 0).mean() > 0.9
+    assert (judged.uncontested[judged.depth > 0] > 0).all()
+    assert (judged.uncontested[:, CAMERA.width // 2 :] > 0).mean() > 0.8
+    contested = judge(own, [blank], seen)
+    assert (contested.uncontested[12:18, 12:18] == 0).all()
+
+
+def test_splats_of_photos_that_differ_have_no_borders() -> None:
+    bright, dark = (picture_of(view) for view in views()[:2])
+    photos = [replace(p, rgb=np.full_like(p.rgb, grey)) for p, grey in ((bright, 200), (dark, 100))]
+    found = surface_gaussians(photos, 2.0, spacing=0.06)
+    grey = 255.0 * found.colors[:, 0]
+    in_camera = found.centres / 2.0 @ dark.view.cam_from_world[:3, :3].T + dark.view.cam_from_world[:3, 3]
+    assert grey.min() >= 99.9
+    assert grey.max() <= 200.1
+    x, y = dark.view.camera.project(in_camera).T
+    margin = 3.0
+    both = (x > margin) & (x < CAMERA.width - margin) & (y > margin) & (y < CAMERA.height - margin)
+    assert both.mean() > 0.5
+    between = (grey > 110) & (grey < 190)
+    assert between[both].mean() > 0.8
 
 
 def rasterised(gaussians: Gaussians, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
