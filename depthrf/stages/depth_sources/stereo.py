@@ -59,7 +59,7 @@ def estimate_all(workspace: Workspace, options: StereoOptions, device: str) -> i
         depth = torch.as_tensor(prior.depth, device=target)
         sigma = torch.as_tensor(prior.sigma, device=target)
         maps.append(DepthMap(view.with_camera(view.camera.fitted(options.max_side)), depth, sigma))
-    fused = _fuse_all(maps, [others[: options.checks] for others in ranked], _keypoint_sigma(scene))
+    fused = fuse_all(maps, [others[: options.checks] for others in ranked], _keypoint_sigma(scene))
     return _write_all(workspace, scene, fused)
 
 
@@ -201,7 +201,8 @@ def _keypoint_sigma(scene: SparseScene) -> float:
     return float(np.median(relative)) if len(relative) else 0.0
 
 
-def _fuse_all(maps: list[DepthMap], neighbours: list[list[int]], relative_sigma: float) -> list[DepthMap]:
+def fuse_all(maps: list[DepthMap], neighbours: list[list[int]], relative_sigma: float) -> list[DepthMap]:
+    """Each map with what enough of its neighbours agree on; ``relative_sigma`` is that of the keypoints' depth."""
     import torch
 
     from depthrf.depth.stereo.fusion import DepthMap, fuse, remove_specks, tolerance_of

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from depthrf.depth.merging import Source
+from depthrf.depth.stereo.fusion import DepthMap
 from depthrf.depth.stereo.matching import Photo
 from depthrf.depth.stereo.options import StereoOptions
 from depthrf.geometry.camera import DepthPrior
 from depthrf.io.depth.depth_maps import read_prior, write_prior
 from depthrf.io.photos.images import write_png
 from depthrf.stages import align, depth, merge
+from depthrf.stages.depth_sources import stereo
 from depthrf.storage import read_json, remove
 from depthrf.workspace import Workspace
 from tests.depth.stereo.test_matcher import texture
@@ -179,3 +182,15 @@ def test_where_stereo_is_wrong_and_others_see_it_the_network_counts(workspace: W
     relative = np.abs(merged.depth - depth_map(view)) / depth_map(view)
     assert wrong.sum() > 200
     assert (relative[wrong] < 0.1).mean() > 0.9
+
+
+def test_of_few_photos_one_other_that_agrees_is_enough() -> None:
+    view = views()[0]
+    shape = (view.camera.height, view.camera.width)
+    known, blank = torch.full(shape, 2.0), torch.zeros(shape)
+    both = [DepthMap(view, known, 0.02 * known)] * 2
+    for number, kept in ((6, True), (20, False)):
+        maps = both + [DepthMap(view, blank, blank)] * (number - 2)
+        fused = stereo.fuse_all(maps, [[j for j in range(number) if j != i] for i in range(number)], 0.0)
+        assert float((fused[0].depth > 0).float().mean()) > 0.9 if kept else not (fused[0].depth > 0).any()
+        assert bool((fused[-1].depth > 0).any()) is False
