@@ -17,6 +17,8 @@ from scipy.ndimage import distance_transform_edt
 from depthrf.geometry.camera import Array, Camera, DepthPrior, View, containing_pixels
 from depthrf.geometry.transforms import Similarity
 
+Index = NDArray[np.int64]
+
 _SIGMAS = 2.0
 _CHUNK = 2**18  # points at a time
 _STEPS = 160  # samples a ray
@@ -72,6 +74,17 @@ def sightings(points: Array, photos: Sequence[SeenDepth], slack: Array | float) 
     return Sightings(on, looked, through, facing)
 
 
+def pixels_of(points: Array, view: View) -> tuple[Index, Index, Index, Array]:
+    """Which of the points (N, 3) lie before the camera and inside its picture, (M,), and their row, column, z-depth."""
+    pose, camera = view.cam_from_world, view.camera
+    in_camera = points @ pose[:3, :3].T + pose[:3, 3]
+    ahead = np.flatnonzero(in_camera[:, 2] > 1e-9)
+    row, column = containing_pixels(camera.project(in_camera[ahead]))
+    inside = (row >= 0) & (row < camera.height) & (column >= 0) & (column < camera.width)
+    index = ahead[inside]
+    return index, row[inside], column[inside], in_camera[index, 2]
+
+
 def _judge(
     points: Array,
     photo: SeenDepth,
@@ -82,13 +95,8 @@ def _judge(
     facing: NDArray[np.float32],
 ) -> None:
     """Adds what one photo says."""
-    pose, camera = photo.view.cam_from_world, photo.view.camera
-    in_camera = points @ pose[:3, :3].T + pose[:3, 3]
-    ahead = np.flatnonzero(in_camera[:, 2] > 1e-9)
-    row, column = containing_pixels(camera.project(in_camera[ahead]))
-    inside = (row >= 0) & (row < camera.height) & (column >= 0) & (column < camera.width)
-    index, row, column = ahead[inside], row[inside], column[inside]
-    z, depth = in_camera[index, 2], photo.depth[row, column].astype(np.float64)
+    index, row, column, z = pixels_of(points, photo.view)
+    depth = photo.depth[row, column].astype(np.float64)
     off = z - depth
     tolerance = _SIGMAS * photo.sigma[row, column] + slack[index]
     known = depth > 0

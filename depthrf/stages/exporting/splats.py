@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from depthrf import console
 from depthrf.errors import DepthrfError
-from depthrf.geometry.camera import containing_pixels
+from depthrf.geometry.visibility import pixels_of
 from depthrf.io.gaussians import Gaussians, write_gaussians, write_spz
 from depthrf.io.point_cloud import outward_normals
 from depthrf.stages.exporting.surfaces import RenderedPhoto
@@ -88,18 +88,13 @@ def _blended(own: Floats, points: Floats, normals: Floats, photos: list[Rendered
     """
     total, weight = np.zeros_like(own), np.zeros(len(points))
     for photo in photos:
-        camera, pose = photo.view.camera, photo.view.cam_from_world
-        in_camera = points @ pose[:3, :3].T + pose[:3, 3]
-        ahead = np.flatnonzero(in_camera[:, 2] > 0)
-        row, column = containing_pixels(camera.project(in_camera[ahead]))
-        inside = (row >= 0) & (row < camera.height) & (column >= 0) & (column < camera.width)
-        index, row, column = ahead[inside], row[inside], column[inside]
-        z, depth = in_camera[index, 2], photo.uncontested[row, column]
+        index, row, column, z = pixels_of(points, photo.view)
+        depth = photo.uncontested[row, column]
         sees = (depth > 0) & (np.abs(depth - z) < _SAME_DEPTH * z)
         index, row, column, z = index[sees], row[sees], column[sees], z[sees]
         towards = photo.view.centre - points[index]
         slant = (towards * normals[index]).sum(1) / np.linalg.norm(towards, axis=1)
-        area = np.maximum(slant, _LEAST_SLANT) * (camera.fx / z) ** 2
+        area = np.maximum(slant, _LEAST_SLANT) * (photo.view.camera.fx / z) ** 2
         total[index] += area[:, None] * photo.rgb[row, column]
         weight[index] += area
     seen = weight > 0
