@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.splatting import read_gaussians, render_splats
 from depthrf.geometry.camera import View
+from depthrf.io.gaussians import Gaussians
 from depthrf.io.photos.images import read_png_uint16, read_rgb
 from depthrf.io.poses.transforms_json import load_views
 from depthrf.pipeline import run_stage
 from depthrf.stages import export
+from depthrf.stages.exporting.rasteriser import render_splats
 from depthrf.stages.scoring import held_out
 from depthrf.storage import write_json
 from depthrf.workspace import Workspace, open_workspace
@@ -34,6 +35,7 @@ from tests.similarity import fit_similarity
 
 _WITHIN = 0.02  # of the depth: pixels that the mesh shows where the truth has its surface
 _SIDE = 480
+_SH_DC = 0.28209479177387814  # the constant spherical harmonic
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,25 @@ def score_splats(workspace: Workspace, photos: Path, count: int) -> SplatScore:
     scored_field = float(np.mean(known)) if len(known) == len(whole) else None
     means = [float(np.mean(values)) for values in (whole, inside, covered)]
     return SplatScore(len(whole), means[0], means[1], means[2], scored_field)
+
+
+def read_gaussians(path: Path) -> Gaussians:
+    """A 3DGS file of degree 0, read independently of what has written it."""
+    from plyfile import PlyData
+
+    vertex = PlyData.read(str(path))["vertex"]
+
+    def columns(*names: str) -> NDArray[np.float64]:
+        return np.stack([np.asarray(vertex[name], dtype=np.float64) for name in names], axis=-1)
+
+    return Gaussians(
+        columns("x", "y", "z"),
+        columns("nx", "ny", "nz"),
+        np.exp(columns("scale_0", "scale_1", "scale_2")),
+        columns("rot_0", "rot_1", "rot_2", "rot_3"),
+        columns("f_dc_0", "f_dc_1", "f_dc_2") * _SH_DC + 0.5,
+        1.0 / (1.0 + np.exp(-columns("opacity")[:, 0])),
+    )
 
 
 def _resized(rgb: NDArray[np.uint8], view: View) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PHOTOS, _STEPS, _TILE = 3, 4, 96
 _DEPTH, _RANGE = 2.0, (0.5, 8.0)
 
-_TRAINED = 0.34
+_TRAINED = 0.44
 """Time of a film's pixel in a trained field as a share of an untrained field's: rays end at surfaces, and pixels
 between equal ones are interpolated."""
 

@@ -45,6 +45,18 @@ class RenderedPhoto:
         points: NDArray[np.float64] = in_camera @ pose[:3, :3].T + pose[:3, 3]
         return points
 
+    def normals(self) -> NDArray[np.float64]:
+        """Unit normals (H, W, 3) of the surface through each pixel and its four neighbours, towards the camera; zero
+        where one of them has no depth."""
+        points, known = self.points(), self.uncontested > 0
+        whole = np.zeros_like(known)
+        whole[1:-1, 1:-1] = known[1:-1, 1:-1] & known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
+        # Rows point down and columns right, so that this order turns towards the camera.
+        normals = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+        length = np.linalg.norm(normals, axis=-1, keepdims=True)
+        unit: NDArray[np.float64] = np.where(whole[..., None] & (length > 0), normals / np.maximum(length, 1e-300), 0.0)
+        return unit
+
 
 def render_photos(target: Target) -> list[RenderedPhoto]:
     """Every training view, rendered at up to 480 pixels.

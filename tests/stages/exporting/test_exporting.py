@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from benchmarks.splatting import render_splats
 from depthrf.errors import DepthrfError, UsageError
 from depthrf.geometry.camera import Camera, DepthPrior, View
-from depthrf.geometry.visibility import SeenDepth
+from depthrf.geometry.visibility import SeenDepth, pixels_of
 from depthrf.io.depth.depth_maps import write_prior
 from depthrf.io.gaussians import Gaussians
 from depthrf.io.photos.images import read_rgb, write_png
 from depthrf.io.poses.transforms_json import write_transforms
 from depthrf.stages import export
 from depthrf.stages.exporting.mesh import fuse, upright, write_meshes
+from depthrf.stages.exporting.rasteriser import render_splats
 from depthrf.stages.exporting.splats import surface_gaussians, write_splats
 from depthrf.stages.exporting.surfaces import RenderedPhoto, judge, without_edges
-from depthrf.stages.exporting.target import Target
+from depthrf.stages.exporting.target import Target, in_unit
 from depthrf.storage import write_json
 from depthrf.workspace import Workspace
 from tests.scenes.room import CAMERA, depth_map, make_workspace, views
@@ -168,14 +168,39 @@ def test_splats_of_photos_that_differ_have_no_borders() -> None:
     found = surface_gaussians(photos, 2.0, spacing=0.06)
     grey = 255.0 * found.colors[:, 0]
     in_camera = found.centres / 2.0 @ dark.view.cam_from_world[:3, :3].T + dark.view.cam_from_world[:3, 3]
-    assert grey.min() >= 99.9
-    assert grey.max() <= 200.1
+    assert np.quantile(grey, 0.02) >= 99.0
+    assert np.quantile(grey, 0.98) <= 206.0
     x, y = dark.view.camera.project(in_camera).T
     margin = 3.0
     both = (x > margin) & (x < CAMERA.width - margin) & (y > margin) & (y < CAMERA.height - margin)
     assert both.mean() > 0.5
     between = (grey > 110) & (grey < 190)
     assert between[both].mean() > 0.8
+
+
+def test_surfaces_are_made_of_the_rendering_that_shows_them_largest() -> None:
+    far = picture_of(views()[0])
+    pose = far.view.cam_from_world.copy()
+    pose[2, 3] -= 0.3  # nearer
+    near = picture_of(View("near.png", far.view.camera, pose))
+    alone, both = (surface_gaussians(photos, 1.0, spacing=0.02) for photos in ([near], [near, far]))
+    inside = pixels_of(both.centres, near.view)[0]
+    assert len(inside) == pytest.approx(len(alone.centres), rel=0.02)
+    assert len(both.centres) > len(inside) + 100  # beside the near one's picture the far one's stay
+
+
+def test_colours_of_splats_make_up_for_their_blur(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [picture_of(view) for view in views()]
+    view, errors = photos[0].view, []
+    for passes in (0, 2):
+        monkeypatch.setattr("depthrf.stages.exporting.splats._FITS", passes)
+        color, opacity = rasterised(surface_gaussians(photos, 0.5, spacing=0.03), scaled(view, 0.5))
+        errors.append(np.square(color - photos[0].rgb / 255.0)[opacity > 0.9].mean())
+    assert errors[1] < 0.6 * errors[0]
+
+
+def scaled(view: View, unit: float) -> View:
+    return replace(view, cam_from_world=in_unit(view.cam_from_world, unit))
 
 
 def rasterised(gaussians: Gaussians, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -212,10 +237,9 @@ def rasterised(gaussians: Gaussians, view: View) -> tuple[NDArray[np.float64], N
 
 def test_splats_show_a_view_that_they_were_not_made_from() -> None:
     held_out, *rest = (picture_of(view) for view in views())
-    color, opacity = rasterised(surface_gaussians(rest, 1.0, spacing=0.06), held_out.view)
-    again, covered = render_splats(
-        surface_gaussians(rest, 1.0, spacing=0.06), held_out.view
-    )  # the benchmark's renderer
+    gaussians = surface_gaussians(rest, 1.0, spacing=0.06)
+    color, opacity = rasterised(gaussians, held_out.view)
+    again, covered = render_splats(gaussians, held_out.view)
     np.testing.assert_allclose(again, color, atol=0.03)
     np.testing.assert_allclose(covered, opacity, atol=0.03)
     solid = opacity > 0.9
@@ -223,7 +247,7 @@ def test_splats_show_a_view_that_they_were_not_made_from() -> None:
     truth = held_out.rgb / 255.0
     shown = color + (1.0 - opacity[..., None]) * truth  # what no splat covers is not judged
     psnr = -10.0 * np.log10(np.mean((shown - truth)[solid] ** 2))
-    assert psnr > 26.0
+    assert psnr > 33.0
 
 
 def test_splats_read_as_3dgs_files_are_read(workspace: Workspace) -> None:

@@ -1,12 +1,10 @@
-"""A small renderer of Gaussian splats on the CPU, to judge exported splats by pictures of them.
+"""A small renderer of Gaussian splats on the CPU: what a splat viewer will show.
 
 Each Gaussian is projected as an ellipse (EWA, Zwicker et al. 2001), widened by 0.3 pixels² as 3D Gaussian Splatting
 does, and composited front to back. Colours do not depend on the direction (degree 0).
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -20,7 +18,6 @@ Array = NDArray[np.float64]
 _WIDENED = 0.3  # pixels²
 _NEAR = 0.03  # of the median depth in front; 3D Gaussian Splatting leaves out what is nearer than 0.2 units
 _BESIDE = 1.3  # tangents of the field of view: projections are linearised no farther out
-_SH_DC = 0.28209479177387814
 
 
 def render_splats(gaussians: Gaussians, view: View) -> tuple[Array, Array]:
@@ -44,7 +41,7 @@ def render_splats(gaussians: Gaussians, view: View) -> tuple[Array, Array]:
     return color, 1.0 - light
 
 
-@numba.njit(cache=False)
+@numba.njit(nogil=True)
 def _composite(centres, axes, colors, opacities, lens, widest, color, light):  # type: ignore[no-untyped-def] # pragma: no cover
     height, width = light.shape
     fx, fy, cx, cy = lens
@@ -80,22 +77,3 @@ def _composite(centres, axes, colors, opacities, lens, widest, color, light):  #
                 for channel in range(3):
                     color[row, column, channel] += left * alpha * colors[i, channel]
                 light[row, column] = left * (1.0 - alpha)
-
-
-def read_gaussians(path: Path) -> Gaussians:
-    """A 3DGS file of degree 0, read independently of what has written it."""
-    from plyfile import PlyData
-
-    vertex = PlyData.read(str(path))["vertex"]
-
-    def columns(*names: str) -> Array:
-        return np.stack([np.asarray(vertex[name], dtype=np.float64) for name in names], axis=-1)
-
-    return Gaussians(
-        columns("x", "y", "z"),
-        columns("nx", "ny", "nz"),
-        np.exp(columns("scale_0", "scale_1", "scale_2")),
-        columns("rot_0", "rot_1", "rot_2", "rot_3"),
-        columns("f_dc_0", "f_dc_1", "f_dc_2") * _SH_DC + 0.5,
-        1.0 / (1.0 + np.exp(-columns("opacity")[:, 0])),
-    )
