@@ -89,7 +89,9 @@ def surface_gaussians(photos: list[RenderedPhoto], unit: float, spacing: float =
 
 def _footprints(photo: RenderedPhoto) -> Floats:
     """What the photo's pixels with depth cover, (N,), scene units."""
-    return photo.uncontested[photo.uncontested > 0] / photo.view.camera.fx
+    depth = photo.uncontested[photo.uncontested > 0].astype(np.float64)
+    covered: Floats = depth / photo.view.camera.fx
+    return covered
 
 
 @dataclass(frozen=True)
