@@ -19,10 +19,9 @@ LEGO_OTHERS: dict[str, dict[str, float]] = {
     "standard-8": {"DietNeRF": 23.9, "DietNeRF, fine-tuned": 24.3},
     "8": {"3D Gaussian splatting": 22.48},
 }
-"""PSNR in dB of methods without depth by the training views that they use, 400x400 on white.
+"""PSNR in dB of methods without depth by the training views that they use."""
 
-standard-8: 25 evenly spaced test views; 8: the first eight views, all 200 test views.
-"""
+LEGO_OTHERS_PROTOCOL = {"standard-8": "400x400, 25 test views", "8": "400x400, 200 test views"}
 
 LLFF_PSNR: dict[str, dict[int, float]] = {
     "FreeNeRF": {3: 19.63, 6: 23.73, 9: 25.13},

@@ -121,7 +121,16 @@ def notes(scene: str, results: list[Result]) -> list[str]:
         "rays in all: " + ", ".join(f"{name} {rays / 1e6:.4g} million" for name, rays in _rays(results).items()),
     ]
     if scene == "lego":
-        several_sizes = len(first.scores) > 1
-        protocol = published.LEGO_MULTI_SCALE_PROTOCOL if several_sizes else published.LEGO_PROTOCOL
-        lines.append(f"published: {protocol}")
+        lines += [f"published: {protocol}" for protocol in _protocols(results)]
     return lines
+
+
+def _protocols(results: list[Result]) -> list[str]:
+    """Of the published numbers that the table shows."""
+    if len(results[0].scores) > 1:
+        return [published.LEGO_MULTI_SCALE_PROTOCOL]
+    groups = dict.fromkeys(r.cell.group for r in results)
+    shown = any(published.lego_psnr(r.cell.loss, r.cell.group) is not None for r in results)
+    return [published.LEGO_PROTOCOL] * shown + [
+        f"{group}: {published.LEGO_OTHERS_PROTOCOL[group]}" for group in groups if group in published.LEGO_OTHERS
+    ]

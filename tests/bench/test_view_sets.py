@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +62,12 @@ def test_protocols_are_put_over_the_field_and_below_what_is_given() -> None:
 
 
 def result(views: str, group: str, loss: str, psnr: float) -> Result:
-    settings: dict[str, Any] = {}
+    settings = {
+        "optimiser": {"batch_rays": 64},
+        "model": {"field": {"kind": "hash"}, "rays_across": 1},
+        "test_every": 8,
+        "seed": 0,
+    }
     cell = Cell(views, group, loss, "single")
     return Result(cell, ["r_0"], 25, [ScaleScore(100, psnr, 0.5)], 1, 1, 1.0, 1.0, 1, "cpu", settings)
 
@@ -95,3 +99,16 @@ def test_views_by_number_have_no_published_depth_losses() -> None:
     text = printed([result("standard-8", "standard-8", "none", 20.0)])
     assert "DietNeRF, fine-tuned" in text
     assert "24.30" in text
+
+
+def test_the_notes_tell_the_protocol_of_the_published_numbers_that_are_shown() -> None:
+    def told(*groups: str) -> list[str]:
+        lines = tables.notes("lego", [result(group, group, "cdf", 20.0) for group in groups])
+        return [line for line in lines if line.startswith("published")]
+
+    assert told("standard-8") == ["published: standard-8: 400x400, 25 test views"]
+    assert told("3", "8") == [
+        "published: 400x400, 200 test views, 50000 steps of 8192 rays",
+        "published: 8: 400x400, 200 test views",
+    ]
+    assert told("26+86+2") == []
