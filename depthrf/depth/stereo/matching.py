@@ -59,14 +59,6 @@ def projection(reference: View, other: View, *, device: torch.device) -> tuple[T
     return as_tensor[0], as_tensor[1]
 
 
-def pixel_centres(height: int, width: int, *, device: torch.device) -> Tensor:
-    """Homogeneous pixel centres, (3, H, W)."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
-    )
-    return torch.stack([x, y, torch.ones_like(x)])
-
-
 def transfer(reference: View, other: View, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where pixels of the reference lie in the other photo.
 
@@ -80,7 +72,10 @@ def transfer(reference: View, other: View, q: Tensor) -> tuple[Tensor, Tensor, T
     """
     a, b = projection(reference, other, device=q.device)
     camera = reference.camera
-    far = torch.einsum("ij,jhw->ihw", a, pixel_centres(camera.height, camera.width, device=q.device))
+    y = torch.arange(camera.height, device=q.device)[:, None] + 0.5
+    x = torch.arange(camera.width, device=q.device) + 0.5
+    # Written out: a library's product of matrices need not have the same last bits in every run.
+    far = [row[0] * x + row[1] * y + row[2] for row in a]
     w = far[2] + q * b[2]
     safe = torch.where(w > 1e-6, w, 1.0)
     return (far[0] + q * b[0]) / safe, (far[1] + q * b[1]) / safe, w
