@@ -132,7 +132,7 @@ def test_a_path_that_a_person_wrote(tmp_path: Path) -> None:
     assert [k.time for k in found.keyframes] == [0, 2.5, 3, 4]
     assert [k.fov for k in found.keyframes] == [60, None, None, None]
     np.testing.assert_allclose(found.keyframes[0].cam_from_world, VIEWS[1].cam_from_world, atol=0.02)
-    np.testing.assert_allclose(found.keyframes[1].centre, [0, -1, 1])
+    np.testing.assert_allclose(found.keyframes[1].centre, [0, -1, 1], atol=1e-12)
     np.testing.assert_allclose(found.keyframes[1].cam_from_world[2, :3], [0, 1, 0], atol=1e-12)
     towards = VIEWS[0].centre - VIEWS[2].centre
     np.testing.assert_allclose(found.keyframes[2].centre, VIEWS[2].centre)
