@@ -25,7 +25,7 @@ _NEIGHBOURS = 12  # that a normal is fitted to
 _SAME_DEPTH = 0.02  # relative difference up to which a rendering sees a point
 _LEAST_SLANT = 0.05  # cosine; normals are not sure enough for less
 
-_FINEST = 0.9  # of the area on which another rendering shows a surface, from which on a rendering gives splats for it
+_FINEST = 0.8  # of the area on which another rendering shows a surface, from which on a rendering gives splats for it
 _FITS = 2  # passes over the colours; more sharpen noise
 _MOST_FITTED = 0.2  # change of a colour, of its range: at borders there may be much to make up for that is no blur
 _THREADS = 2  # each holds the projected splats
