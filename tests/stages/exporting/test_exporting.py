@@ -181,7 +181,7 @@ def test_splats_of_photos_that_differ_have_no_borders() -> None:
 def test_surfaces_are_made_of_the_rendering_that_shows_them_largest() -> None:
     far = picture_of(views()[0])
     pose = far.view.cam_from_world.copy()
-    pose[2, 3] -= 0.3  # nearer
+    pose[2, 3] -= 0.6  # nearer
     near = picture_of(View("near.png", far.view.camera, pose))
     alone, both = (surface_gaussians(photos, 1.0, spacing=0.02) for photos in ([near], [near, far]))
     inside = pixels_of(both.centres, near.view)[0]
