@@ -134,6 +134,15 @@ def containing_pixels(xy: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return index[..., 1], index[..., 0]
 
 
+def surface_normals(points: Array) -> Array:
+    """Unit normals (H, W, 3) of the surface that a picture's points (H, W, 3) lie on, towards the camera; zero where
+    neighbouring points coincide."""
+    # Rows point down and columns right, so that this order turns towards the camera.
+    normals = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+    unit: Array = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-300)
+    return unit
+
+
 @dataclass(frozen=True)
 class SparseScene:
     """A posed SfM model: views, points (P, 3), colors (P, 3) uint8, error_px (P,), and the keypoints of each view.

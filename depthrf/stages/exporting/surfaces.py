@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from depthrf import console, device
 from depthrf.errors import UsageError
-from depthrf.geometry.camera import View
+from depthrf.geometry.camera import View, surface_normals
 from depthrf.geometry.visibility import SeenDepth, sightings
 from depthrf.io.depth.depth_maps import read_prior
 from depthrf.io.trained_field import load_field
@@ -51,11 +51,7 @@ class RenderedPhoto:
         points, known = self.points(), self.uncontested > 0
         whole = np.zeros_like(known)
         whole[1:-1, 1:-1] = known[1:-1, 1:-1] & known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
-        # Rows point down and columns right, so that this order turns towards the camera.
-        normals = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
-        length = np.linalg.norm(normals, axis=-1, keepdims=True)
-        unit: NDArray[np.float64] = np.where(whole[..., None] & (length > 0), normals / np.maximum(length, 1e-300), 0.0)
-        return unit
+        return np.where(whole[..., None], surface_normals(points), 0.0)
 
 
 def render_photos(target: Target) -> list[RenderedPhoto]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthrf.geometry.camera import View
+from depthrf.geometry.camera import View, surface_normals
 from depthrf.geometry.visibility import SeenDepth, levels, sightings
 from depthrf.io.draw.overlays import ColourScale, Picture
 
@@ -52,8 +52,7 @@ def hatch_unseen(rgb: Picture, seen: NDArray[np.int64]) -> Picture:
 def paint_normals(view: View, depth: NDArray[np.float32]) -> Picture:
     """Directions of the surfaces, from depth (H, W): red right, green up, blue towards the camera."""
     points = view.camera.directions(view.camera.pixel_centres()) * cv2.medianBlur(depth, 3)[..., None]
-    normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+    normal = surface_normals(points)
     normal *= np.where((normal * points).sum(-1, keepdims=True) > 0, -1.0, 1.0)
     shown = normal * [1.0, -1.0, -1.0]  # OpenCV axes point down and away
     return np.asarray((127.5 * (shown + 1.0)).round().clip(0, 255), dtype=np.uint8)
